@@ -1,0 +1,160 @@
+"""Numbers in: validation, exact fractions, rate strings.
+
+Whatever a caller hands over becomes an exact `Fraction` here, once, or is refused with an
+error that names the value. Everything further in trusts what it gets.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from numbers import Rational, Real
+from typing import TypeAlias
+
+__all__ = [
+    "Number",
+    "exact",
+    "is_infinite",
+    "non_negative",
+    "parse_rate",
+    "positive",
+    "positive_float",
+    "real",
+    "shown",
+]
+
+Number: TypeAlias = float | Fraction | Decimal
+"""A real number as callers write it: int, float, Fraction, Decimal (and numpy's scalars)."""
+
+_FORMS = "'10/second', '100 per minute' or '5 per 10 seconds' (second, minute, hour, day)"
+_LONGEST_SHOWN = 128  # bits of an int that an error message spells out
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
+    **dict.fromkeys(("min", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hour", "hours"), 3_600),
+    **dict.fromkeys(("d", "day", "days"), 86_400),
+}
+_DECIMAL = r"[0-9]{1,30}(?:\.[0-9]{1,30})?"
+_RATE = re.compile(
+    rf"\s*(?P<count>{_DECIMAL})\s*(?:/|\bper\b)\s*(?:(?P<every>{_DECIMAL})\s*)?(?P<unit>[a-z]+)\s*",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def positive(value: Number, name: str) -> Fraction:
+    """Read a number that must be above zero.
+
+    Args:
+        value: The number as given.
+        name: What it is called in the error.
+
+    Returns:
+        The number, exactly.
+
+    Raises:
+        TypeError: It is not a real number (bool included).
+        ValueError: It is zero, negative, NaN, infinite, or outside the range of a float.
+    """
+    number = real(value, name)
+    if number <= 0:
+        raise ValueError(f"{name} must be above 0, got {shown(value)}")
+    if float(number) == 0.0:
+        raise ValueError(f"{name} must be at least 5e-324, got a smaller number")
+    return number
+
+
+# Callers repeat a few costs, and finding the fraction takes microseconds. For floats only: to a
+# cache, 1 and True are the same.
+positive_float = lru_cache(maxsize=1024)(positive)
+
+
+def non_negative(value: Number, name: str) -> Fraction:
+    """Read a number that may be zero but not below; otherwise as `positive`."""
+    number = real(value, name)
+    if number < 0:
+        raise ValueError(f"{name} must be 0 or more, got {shown(value)}")
+    return number
+
+
+def real(value: Number, name: str) -> Fraction:
+    """Read any finite real number as it is meant: the float 100/60 is 5/3, and 0.1 is 1/10.
+
+    See `positive` for what is raised.
+    """
+    if isinstance(value, float) and math.isfinite(value):
+        return _simplest(float(value))
+    return exact(value, name)
+
+
+def exact(value: Number, name: str) -> Fraction:
+    """Read any finite real number as it is; see `positive` for what is raised."""
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+        raise TypeError(
+            f"{name} must be a real number such as 2, 0.5 or Fraction(1, 3), "
+            f"got {shown(value)} ({type(value).__name__})"
+        )
+    if isinstance(value, Rational):
+        number = Fraction(int(value.numerator), int(value.denominator))
+    elif value.is_finite() if isinstance(value, Decimal) else math.isfinite(value):
+        number = Fraction(*value.as_integer_ratio())
+    else:
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
+    try:
+        float(number)
+    except OverflowError:
+        raise ValueError(f"{name} must be at most 1.8e308, got {shown(value)}") from None
+    return number
+
+
+def is_infinite(value: Number) -> bool:
+    """Tell whether a number, if it is one, is positive infinity."""
+    if isinstance(value, Decimal):
+        return value.is_infinite() and not value.is_signed()
+    return isinstance(value, Real) and value == math.inf
+
+
+def _simplest(value: float) -> Fraction:
+    """Return the simplest fraction that is the same float, or else its exact value."""
+    simple = Fraction(value).limit_denominator(10**6)
+    return simple if float(simple) == value else Fraction(value)
+
+
+def parse_rate(text: str) -> tuple[Fraction, Fraction]:
+    """Read a rate such as "100/minute" or "5 per 10 seconds".
+
+    Args:
+        text: A count, "/" or "per", an optional number of units, and a unit of time.
+
+    Returns:
+        The count, and the rate in tokens per second.
+
+    Raises:
+        TypeError: It is not a string.
+        ValueError: It does not have this form, or a number in it is zero.
+    """
+    if not isinstance(text, str):
+        raise TypeError(
+            f"a rate must be a string like {_FORMS}, got {shown(text)} ({type(text).__name__})"
+        )
+    match = _RATE.fullmatch(text)
+    seconds = _SECONDS.get(match["unit"].lower()) if match else None
+    if match is None or seconds is None:
+        raise ValueError(f"a rate must look like {_FORMS}, got {shown(text)}")
+    count, every = Fraction(match["count"]), Fraction(match["every"] or 1)
+    if count == 0 or every == 0:
+        raise ValueError(f"a rate must be above 0 and look like {_FORMS}, got {shown(text)}")
+    return count, count / (every * seconds)
+
+
+def shown(value: object) -> str:
+    """Render a value for an error message: short, whatever it is."""
+    if isinstance(value, int) and value.bit_length() > _LONGEST_SHOWN:
+        return f"an int of {value.bit_length()} bits"
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # it contains an int that is too long to be written
+        return f"a {type(value).__name__}"

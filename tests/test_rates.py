@@ -1,0 +1,259 @@
+"""Numbers in: which are read, how exactly, and which are refused."""
+
+import math
+import sys
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from rate_limiter.rates import non_negative, parse_rate, positive, real, shown
+
+
+class OddInt(int):
+    """An int that misbehaves wherever it can be overridden."""
+
+    def __mul__(self, other):
+        return "nonsense"
+
+    __rmul__ = __add__ = __truediv__ = __mul__
+
+    def __repr__(self):
+        return "odd"
+
+
+class OddFloat(float):
+    """A float that misbehaves wherever it can be overridden."""
+
+    def __mul__(self, other):
+        return "nonsense"
+
+    __rmul__ = __add__ = __truediv__ = __mul__
+
+    def __repr__(self):
+        return "odd"
+
+
+def kind(value):
+    """Name a row of a table without printing the value, which may have thousands of digits."""
+    return type(value).__name__
+
+
+READ = [
+    (1, Fraction(1)),
+    (10**300, Fraction(10**300)),
+    (int(sys.float_info.max), Fraction(sys.float_info.max)),
+    (0.5, Fraction(1, 2)),
+    (0.1, Fraction(1, 10)),
+    (1 / 3, Fraction(1, 3)),
+    (2 / 3, Fraction(2, 3)),
+    (100 / 60, Fraction(5, 3)),
+    (1000 / 3600, Fraction(5, 18)),
+    (1e-6, Fraction(1, 10**6)),
+    (1e9, Fraction(10**9)),
+    (math.pi, Fraction(math.pi)),
+    (1e-7, Fraction(1e-7)),
+    (0.1 + 0.2, Fraction(0.1 + 0.2)),
+    (5e-324, Fraction(5e-324)),
+    (sys.float_info.max, Fraction(sys.float_info.max)),
+    (Fraction(1, 3), Fraction(1, 3)),
+    (Fraction(1, 10**300), Fraction(1, 10**300)),
+    (Decimal("0.1"), Fraction(1, 10)),
+    (Decimal("1e-30"), Fraction(1, 10**30)),
+    (np.float16(0.1), Fraction(1638, 2**14)),
+    (np.float32(0.1), Fraction(13421773, 2**27)),
+    (np.float64(0.1), Fraction(1, 10)),
+    (np.longdouble(0.5), Fraction(1, 2)),
+    (np.int64(3), Fraction(3)),
+    (np.uint8(255), Fraction(255)),
+    (OddInt(7), Fraction(7)),
+    (OddFloat(0.1), Fraction(1, 10)),
+]
+NO_NUMBERS = [
+    *(True, False, "1", "", None, 1j, b"1", [1], (1,), {}, object(), float, range(3)),
+    *(np.bool_(True), np.complex64(1), np.array([1.0]), np.str_("1")),
+]
+NOT_FINITE = [
+    *(math.nan, math.inf, -math.inf, Decimal("NaN"), Decimal("Infinity"), Decimal("-Infinity")),
+    *(np.float16("nan"), np.float32("inf"), np.float64("-inf"), OddFloat("nan")),
+]
+TOO_LARGE = [10**400, -(10**400), 10**5000, OddInt(10**5000), 2**1024, Fraction(10**400)]
+NEGATIVE = [-1, -0.5, -1e-300, Fraction(-1, 3), Decimal("-0.1"), np.int64(-1), OddInt(-1)]
+ZERO = [0, 0.0, -0.0, Fraction(0), Decimal(0), Decimal("-0"), np.float32(0), OddFloat(0)]
+TOO_SMALL = [Fraction(1, 10**400), Decimal("1e-400")]
+
+
+@pytest.mark.parametrize("read", [positive, non_negative, real])
+@pytest.mark.parametrize(("value", "expected"), READ, ids=kind)
+def test_read_number_of_any_kind_gives_its_exact_fraction(read, value, expected):
+    """P22: Every real number is read exactly, a float as the fraction it was meant as."""
+    number = read(value, "cost")
+
+    assert type(number) is Fraction
+    assert number == expected
+    assert {type(number.numerator), type(number.denominator)} == {int}
+
+
+@pytest.mark.parametrize("value", ZERO, ids=kind)
+def test_read_zero_is_refused_only_where_it_means_nothing(value):
+    """P22: A level or a timeout may be 0; a capacity, a rate or a cost may not."""
+    assert (non_negative(value, "level"), real(value, "step")) == (0, 0)
+    with pytest.raises(ValueError, match=r"^cost must be above 0, got "):
+        positive(value, "cost")
+
+
+@pytest.mark.parametrize("value", NEGATIVE, ids=kind)
+def test_read_negative_number_is_refused_where_it_means_nothing(value):
+    """P22: Only a step of a test's clock may be negative, and is read exactly."""
+    assert real(value, "step") == Fraction(value)
+    with pytest.raises(ValueError, match=r"^cost must be above 0, got "):
+        positive(value, "cost")
+    with pytest.raises(ValueError, match=r"^level must be 0 or more, got "):
+        non_negative(value, "level")
+
+
+@pytest.mark.parametrize("read", [positive, non_negative, real])
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=kind)
+def test_read_what_is_no_number_raises_type_error(read, value):
+    """P22: What is no real number, bool included, gets a TypeError that names kind and remedy."""
+    with pytest.raises(TypeError, match=r"^cost must be a real number such as 2, 0\.5") as caught:
+        read(value, "cost")
+
+    assert str(caught.value).endswith(f" ({type(value).__name__})")
+
+
+@pytest.mark.parametrize("read", [positive, non_negative, real])
+@pytest.mark.parametrize("value", NOT_FINITE, ids=kind)
+def test_read_number_that_is_not_finite_raises_value_error(read, value):
+    """P22: NaN and the infinities of every numeric type get a ValueError."""
+    with pytest.raises(ValueError, match=r"^cost must be finite, got "):
+        read(value, "cost")
+
+
+@pytest.mark.parametrize("read", [positive, non_negative, real])
+@pytest.mark.parametrize("value", [Decimal("sNaN"), Decimal("1e400")])
+def test_read_decimal_no_float_can_hold_raises_value_error(read, value):
+    """P22: A Decimal that cannot be compared or converted is refused like any other."""
+    with pytest.raises(ValueError):
+        read(value, "cost")
+
+
+@pytest.mark.parametrize("value", TOO_LARGE, ids=kind)
+def test_read_number_beyond_floats_raises_a_short_value_error(value):
+    """P22: An int of any length is refused with a message that does not print it."""
+    with pytest.raises(ValueError, match=r"^step must be at most 1\.8e308, got ") as caught:
+        real(value, "step")
+
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize("value", TOO_SMALL, ids=kind)
+def test_read_number_below_the_smallest_float_is_refused_as_a_cost(value):
+    """P22: A positive number whose float would be 0 is told so."""
+    with pytest.raises(ValueError, match=r"^cost must be at least 5e-324"):
+        positive(value, "cost")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-1, "capacity must be above 0, got -1"),
+        (Fraction(-1, 2), "capacity must be above 0, got Fraction(-1, 2)"),
+        (math.nan, "capacity must be finite, got nan"),
+        (10**400, "capacity must be at most 1.8e308, got an int of 1329 bits"),
+    ],
+    ids=kind,
+)
+def test_refuse_number_names_it_and_its_value(value, message):
+    """P22: The message says which argument is wrong, how, and what was given."""
+    with pytest.raises(ValueError) as caught:
+        positive(value, "capacity")
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 10**6, 10**5000, list(range(10**4)), OddInt(2**200)], ids=kind
+)
+def test_show_value_of_any_size_is_short(value):
+    """P22: An error message stays one line whatever it is about."""
+    assert 0 < len(shown(value)) < 80
+
+
+@pytest.mark.parametrize("value", [[10**5000], {1: 10**5000}], ids=kind)
+def test_read_container_of_a_huge_int_raises_type_error(value):
+    """P22: A value that Python itself refuses to print is refused for what it is."""
+    with pytest.raises(TypeError, match=r"^cost must be a real number"):
+        positive(value, "cost")
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "per_second"),
+    [
+        ("10/second", 10, Fraction(10)),
+        ("10/s", 10, Fraction(10)),
+        ("10/sec", 10, Fraction(10)),
+        ("10/seconds", 10, Fraction(10)),
+        ("100/minute", 100, Fraction(5, 3)),
+        ("100/min", 100, Fraction(5, 3)),
+        ("100/minutes", 100, Fraction(5, 3)),
+        ("1000/hour", 1000, Fraction(5, 18)),
+        ("1000/h", 1000, Fraction(5, 18)),
+        ("1000/hours", 1000, Fraction(5, 18)),
+        ("1/day", 1, Fraction(1, 86_400)),
+        ("1/d", 1, Fraction(1, 86_400)),
+        ("1/days", 1, Fraction(1, 86_400)),
+        ("100 per minute", 100, Fraction(5, 3)),
+        ("100 PER Minute", 100, Fraction(5, 3)),
+        ("100 / MINUTE", 100, Fraction(5, 3)),
+        ("5 per 10 seconds", 5, Fraction(1, 2)),
+        ("5/10 seconds", 5, Fraction(1, 2)),
+        ("5/10s", 5, Fraction(1, 2)),
+        ("0.5/second", Fraction(1, 2), Fraction(1, 2)),
+        ("2.5 per 0.5 minutes", Fraction(5, 2), Fraction(1, 12)),
+        ("0.1/second", Fraction(1, 10), Fraction(1, 10)),
+        ("007/second", 7, Fraction(7)),
+        ("  10\t/  second \n", 10, Fraction(10)),
+        ("9" * 30 + "/s", 10**30 - 1, Fraction(10**30 - 1)),
+    ],
+)
+def test_parse_rate_when_well_formed_gives_count_and_rate(text, count, per_second):
+    """P23: A count per time is read exactly, in either notation and any case."""
+    assert parse_rate(text) == (count, per_second)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "\n", "10", "second", "/second", "10/", "10 per", "10 second", "10:second"),
+        *("10/fortnight", "10/week", "10/ms", "10/m", "10/secondss", "10/month", "10/year"),
+        *("-10/second", "+10/second", "10/-5 seconds", "10/+5 seconds", "--/second"),
+        *("1e3/second", "10/1e1 seconds", "inf/second", "nan/second", "0x10/second", "1j/second"),
+        *("\u0661\u0660/second", "\uff11\uff10/second", "\u00bd/second", "10/\u017fecond"),
+        *("1_000/second", "1,000/second", "1.000.000/second", "1/3/second", "1 0/second"),
+        *(".5/second", "10./second", "10//second", "10 per per second", "10persecond"),
+        *("10/second/second", "10/second 5", "10/second\n10/second", "10/second\0", "10/sec ond"),
+        *("10/second;", "'10/second'", "10\u00a0/second", "ten per second", "%d/second"),
+        *("9" * 31 + "/second", "9" * 5000 + "/second", "10/" + "9" * 5000 + " seconds"),
+        *("10/" + "s" * 10**5, " " * 10**4, "0." + "0" * 31 + "1/second"),
+        *("0/second", "0.0/minute", "10/0 seconds", "10/0.00 seconds", "0/0 seconds"),
+    ],
+)
+def test_parse_rate_when_malformed_shows_the_accepted_forms(text):
+    """P23: Anything else gets a short ValueError with an example of every accepted form."""
+    with pytest.raises(ValueError, match=r"^a rate must ") as caught:
+        parse_rate(text)
+
+    message = str(caught.value)
+    assert "'10/second', '100 per minute' or '5 per 10 seconds'" in message
+    assert "(second, minute, hour, day)" in message
+    assert message.endswith(f"got {shown(text)}")
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize("value", [None, 10, 1.5, True, b"10/second", ["10/second"], object()])
+def test_parse_rate_when_no_string_raises_type_error(value):
+    """P23: A rate in words is a str, and the error shows what one looks like."""
+    with pytest.raises(TypeError, match=r"^a rate must be a string like '10/second'"):
+        parse_rate(value)
