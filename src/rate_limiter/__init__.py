@@ -1,11 +1,13 @@
 """Token buckets, context managers and decorators that limit rates."""
 
 from .bucket import Reservation
+from .bucket_group import BucketGroup
 from .exceptions import BackendError, CostExceedsCapacity, RateLimitExceeded
 from .token_bucket import TokenBucket
 
 __all__ = [
     "BackendError",
+    "BucketGroup",
     "CostExceedsCapacity",
     "RateLimitExceeded",
     "Reservation",
