@@ -1,0 +1,221 @@
+"""Costs of limited calls: numbers, and callables that get the call's arguments."""
+
+import asyncio
+import math
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from rate_limiter import CostExceedsCapacity, RateLimiter, RateLimitExceeded, TokenBucket
+from rate_limiter.testing import ManualClock
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(auto_advance=True)
+
+
+@pytest.fixture
+def bucket(clock):
+    return TokenBucket(100, 50, clock=clock)
+
+
+@pytest.fixture
+def limiter(bucket):
+    return RateLimiter(bucket, block=False)
+
+
+GARBAGE = [
+    (0, ValueError),
+    (-1, ValueError),
+    (math.nan, ValueError),
+    (math.inf, ValueError),
+    (10**400, ValueError),
+    (Decimal("-inf"), ValueError),
+    (True, TypeError),
+    (False, TypeError),
+    ("1", TypeError),
+    (None, TypeError),
+    (1j, TypeError),
+    ([1], TypeError),
+]
+
+
+@pytest.mark.parametrize(("tokens", "error"), GARBAGE)
+def test_decorate_with_what_is_no_cost_is_refused(tokens, error, limiter):
+    """P22: A constant cost is checked before anything is decorated."""
+    with pytest.raises(error, match="tokens must be"):
+        limiter.cost(tokens)
+
+
+@pytest.mark.parametrize(("tokens", "error"), GARBAGE)
+def test_price_call_at_what_is_no_cost_is_refused(tokens, error, limiter, bucket):
+    """P22: A cost callable that returns garbage fails the call, which neither pays nor runs."""
+    ran = []
+    limited = limiter.cost(lambda *_: tokens)(ran.append)
+
+    @limiter.cost(lambda: tokens)
+    async def limited_async():
+        ran.append("async")
+
+    with pytest.raises(error, match="tokens must be"):
+        limited("sync")
+    with pytest.raises(error, match="tokens must be"):
+        asyncio.run(limited_async())
+    assert (bucket.available_tokens, ran) == (100, [])
+
+
+@pytest.mark.parametrize(
+    "tokens", [20, 20.0, Fraction(20), Decimal(20), np.int32(20), np.float64(20)]
+)
+def test_charge_any_real_number(tokens, limiter, bucket):
+    """P22: Every real number is a cost, as a constant and out of a callable."""
+    assert limiter.cost(tokens)(len)("abc") == 3
+    assert limiter.cost(lambda _: tokens)(len)("abc") == 3
+    assert bucket.available_tokens == 60
+
+
+def test_charge_fraction_of_token(limiter, bucket):
+    """P2: Costs below one token are counted exactly."""
+    cheap = limiter.cost(0.1)(len)
+    for _ in range(1000):
+        cheap("abc")
+    with pytest.raises(RateLimitExceeded):
+        cheap("abc")
+    assert bucket.available_tokens == 0
+
+
+def test_price_call_by_its_arguments(limiter, bucket):
+    """A cost callable gets positional and keyword arguments as the call has them."""
+
+    @limiter.cost(lambda ids, *more, times=1, **rest: len(ids) * times + len(more) + len(rest))
+    def fetch(ids, *more, times=1, **rest):
+        return [*ids, *more, *rest] * times
+
+    assert fetch([1, 2, 3], 4, times=2, a=5) == [1, 2, 3, 4, "a"] * 2
+    assert bucket.available_tokens == 100 - (3 * 2 + 1 + 1)
+
+
+def test_price_method_by_its_instance(limiter, bucket):
+    """A cost callable gets `self` first, on the instance as through the class."""
+
+    class Batch:
+        size = 7
+
+        @limiter.cost(lambda self, times: self.size * times)
+        def run(self, times):
+            return self.size * times
+
+    assert Batch().run(2) == 14
+    assert Batch.run(Batch(), times=3) == 21
+    assert bucket.available_tokens == 100 - 14 - 21
+
+
+def test_price_call_once(limiter):
+    """The cost callable is called once for a call."""
+    seen = []
+
+    def price(text):
+        seen.append(text)
+        return 100
+
+    limited = limiter.cost(price)(len)
+    limited("abc")
+    with pytest.raises(RateLimitExceeded):
+        limited("abcd")
+    assert seen == ["abc", "abcd"]
+
+
+@pytest.mark.parametrize("error", [LookupError("own"), KeyboardInterrupt(), RateLimitExceeded("x")])
+def test_raise_within_cost_comes_out_uncharged(error, limiter, bucket):
+    """P5: An error of the cost callable comes out as it is; the call neither pays nor runs."""
+    ran = []
+
+    def price(*_):
+        raise error
+
+    limited = limiter.cost(price)(ran.append)
+
+    @limiter.cost(price)
+    async def limited_async():
+        ran.append("async")
+
+    with pytest.raises(type(error)) as caught:
+        limited(1)
+    assert caught.value is error
+    with pytest.raises(type(error)):
+        asyncio.run(limited_async())
+    assert (bucket.available_tokens, ran) == (100, [])
+
+
+def test_cost_that_does_not_fit_the_arguments_raises_its_own_error(limiter, bucket):
+    """A cost callable with other parameters than the call fails as any wrong call does."""
+    limited = limiter.cost(lambda: 1)(len)
+    with pytest.raises(TypeError, match="takes 0 positional arguments but 1 was given"):
+        limited("abc")
+    assert bucket.available_tokens == 100
+
+
+def test_price_call_above_capacity(limiter, bucket, clock):
+    """A call priced above the capacity fails without blocking, and is waited for otherwise."""
+    with pytest.raises(CostExceedsCapacity, match="101 is above the capacity of 100"):
+        limiter.cost(len)(len)("a" * 101)
+    assert bucket.available_tokens == 100
+    assert RateLimiter(bucket).cost(len)(len)("a" * 150) == 150
+    assert clock.elapsed == 1
+
+
+@pytest.mark.parametrize("cost", [30, lambda _: 30], ids=["constant", "callable"])
+def test_charge_short_of_tokens_follows_the_policy(cost, bucket, clock):
+    """Constant and computed costs wait, refuse and time out alike."""
+    bucket.allow(80)
+    with pytest.raises(RateLimitExceeded) as refusal:
+        RateLimiter(bucket, block=False).cost(cost)(len)("abc")
+    assert (refusal.value.retry_after, refusal.value.tokens) == (0.2, 30)
+    with pytest.raises(RateLimitExceeded, match="the timeout is"):
+        RateLimiter(bucket, timeout=0.1).cost(cost)(len)("abc")
+    assert RateLimiter(bucket, timeout=0.2).cost(cost)(len)("abc") == 3
+    assert (bucket.available_tokens, clock.elapsed) == (0, 0.2)
+
+
+@pytest.mark.parametrize("cost", [30, lambda: 30], ids=["constant", "callable"])
+def test_charge_coroutine_short_of_tokens_follows_the_policy(cost, bucket, clock):
+    """Coroutine functions wait, refuse and time out as functions do."""
+    bucket.allow(80)
+
+    async def run():
+        return "ran"
+
+    def call(**policy):
+        return asyncio.run(RateLimiter(bucket, **policy).cost(cost)(run)())
+
+    with pytest.raises(RateLimitExceeded):
+        call(block=False)
+    with pytest.raises(RateLimitExceeded, match="the timeout is"):
+        call(timeout=0.1)
+    assert call(timeout=0.2) == "ran"
+    assert (bucket.available_tokens, clock.elapsed) == (0, 0.2)
+
+
+def test_raise_within_limited_call_comes_out_charged(limiter, bucket):
+    """An error of the call itself comes out as it is, and the call has been paid for."""
+    with pytest.raises(ZeroDivisionError):
+        limiter(lambda: 1 / 0)()
+    with pytest.raises(ZeroDivisionError):
+        limiter.cost(lambda: 2)(lambda: 1 / 0)()
+    assert bucket.available_tokens == 97
+
+
+def test_show_limiter_of_priced_call(limiter):
+    """`.limiter` is there with a computed cost as with a constant one."""
+    assert limiter.cost(len)(len).limiter is limiter
+    assert limiter.cost(2)(len).limiter is limiter
+
+
+def test_reuse_decorator_for_several_callables(limiter, bucket):
+    """One decorator may decorate many, which then draw on the same bucket."""
+    costly = limiter.cost(20)
+    assert (costly(len)("abc"), costly(str)(1), costly(max)(1, 2)) == (3, "1", 2)
+    assert bucket.available_tokens == 40
