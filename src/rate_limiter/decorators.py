@@ -1,0 +1,72 @@
+"""The decorator that makes its own limiter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+from .charges import Cost, charging
+from .clock import Clock
+from .keyed import InstanceRateLimiter, KeyedRateLimiter, per_instance
+from .limiter import RateLimiter
+from .rates import Number, parse_rate, shown
+from .token_bucket import TokenBucket
+
+__all__ = ["rate_limited"]
+
+F = TypeVar("F")
+
+
+def rate_limited(
+    capacity: Number,
+    rate: Number | str,
+    cost: Cost = 1,
+    block: bool = True,
+    *,
+    timeout: Number | None = None,
+    key: Callable[..., Hashable] | None = None,
+    clock: Clock | None = None,
+) -> Callable[[F], F]:
+    """Make a decorator that limits how often something is called.
+
+        @rate_limited(capacity=10, rate=5)
+        def fetch(url): ...
+
+        @rate_limited(100, "100/minute", cost=lambda self, ids: len(ids), key=per_instance)
+        async def fetch_all(self, ids): ...
+
+    It decorates functions, methods, classmethods and staticmethods (above or below them), classes,
+    coroutine functions, generators, async generators, partials and callable objects, and leaves
+    each what it was. The limiter is found as `.limiter` on the result.
+
+    Args:
+        capacity: The most tokens the bucket holds.
+        rate: Tokens per second, or a rate in words such as "100/minute".
+        cost: Tokens per call, or a callable that gets the call's arguments, `self` included, and
+            returns them.
+        block: Whether a call waits for missing tokens; if not, it raises `RateLimitExceeded`.
+        timeout: The most seconds a call waits; None waits as long as it takes.
+        key: A callable that gets the call's arguments and returns a hashable: one bucket for each.
+            `per_instance`: one bucket for each `self`.
+        clock: Where time comes from; the machine's monotonic clock if None.
+
+    Raises:
+        CostExceedsCapacity: `cost` is a number above `capacity`, and calls do not wait.
+        TypeError: An argument is of the wrong kind.
+        ValueError: A number is out of range, or `rate` is not in a form that can be read.
+    """
+    tokens_per_second = parse_rate(rate)[1] if isinstance(rate, str) else rate
+
+    def make_bucket() -> TokenBucket:
+        return TokenBucket(capacity, tokens_per_second, clock=clock)
+
+    limiter = RateLimiter(make_bucket(), block=block, timeout=timeout)
+    if not callable(cost):
+        limiter._check_payable(cost)
+    if key is None:
+        return charging(limiter, cost)
+    if not callable(key):
+        raise TypeError(f"key must be a callable that gets the call's arguments, got {shown(key)}")
+    if key is per_instance:
+        return charging(InstanceRateLimiter(make_bucket, block, timeout), cost, key)
+    return charging(KeyedRateLimiter(make_bucket, block=block, timeout=timeout), cost, key)

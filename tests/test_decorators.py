@@ -1,0 +1,170 @@
+"""rate_limited: the decorator that makes its own limiter."""
+
+import asyncio
+import inspect
+import math
+
+import pytest
+
+from rate_limiter import CostExceedsCapacity, RateLimitExceeded, per_instance, rate_limited
+from rate_limiter.testing import ManualClock
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(auto_advance=True)
+
+
+def test_take_arguments_by_position():
+    """Capacity, rate, cost and block come in this order, the others by name alone."""
+    parameters = inspect.signature(rate_limited).parameters.values()
+    by_position = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    by_name = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    assert by_position == ["capacity", "rate", "cost", "block"]
+    assert by_name == ["timeout", "key", "clock"]
+
+
+def test_pass_everything_by_position(clock):
+    """`rate_limited(10, 5, 2, False)` is a bucket of 10 at 5/s, 2 a call, without waiting."""
+    limited = rate_limited(10, 5, 2, False, clock=clock)(len)
+    bucket = limited.limiter.bucket
+    assert (bucket.capacity, bucket.tokens_per_second, limited.limiter.block) == (10, 5, False)
+    assert limited("abc") == 3
+    assert bucket.available_tokens == 8
+
+
+def test_leave_out_options_waits_one_token_per_call(clock):
+    """Without options a call costs one token, and waits for it as long as it takes."""
+    limited = rate_limited(capacity=2, rate=0.5, clock=clock)(len)
+    assert [limited("abc") for _ in range(5)] == [3] * 5
+    assert clock.elapsed == 6
+    assert (limited.limiter.block, limited.limiter.timeout) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("rate", "tokens_per_second"),
+    [(5, 5), (0.5, 0.5), ("10/second", 10), ("120 per minute", 2), ("5 per 10 seconds", 0.5)],
+)
+def test_read_rate_as_number_or_words(rate, tokens_per_second):
+    """A rate is tokens per second, or words; the capacity is always the one given."""
+    bucket = rate_limited(3, rate)(len).limiter.bucket
+    assert (bucket.capacity, bucket.tokens_per_second) == (3, tokens_per_second)
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "error", "message"),
+    [
+        ((10, 5, True), {}, TypeError, "tokens must be a real number.*True"),
+        ((10, 5, "1"), {}, TypeError, "tokens must be a real number.*'1'"),
+        ((10, 5, None), {}, TypeError, "tokens must be a real number.*None"),
+        ((10, 5, 0), {}, ValueError, "tokens must be above 0, got 0"),
+        ((10, 5, math.nan), {}, ValueError, "tokens must be finite"),
+        ((10, 5, 1, "yes"), {}, TypeError, "block must be True or False, got 'yes'"),
+        ((10, 5, 1, 1), {}, TypeError, "block must be True or False, got 1"),
+        ((10, 5, 1, None), {}, TypeError, "block must be True or False, got None"),
+        ((10, 5, 1, False), {"timeout": 1}, ValueError, "timeout=1 needs block=True"),
+        ((10, 5), {"timeout": "1"}, TypeError, "timeout must be a real number"),
+        ((10, 5), {"timeout": -1}, ValueError, "timeout must be 0 or more"),
+        ((10, 5), {"key": "id"}, TypeError, "key must be a callable.*'id'"),
+        ((10, 5), {"clock": 3}, TypeError, "clock must have now"),
+        ((10, "fast"), {}, ValueError, "a rate must look like '10/second'.*'fast'"),
+        ((10, None), {}, TypeError, "tokens_per_second must be a real number.*None"),
+        ((10, True), {}, TypeError, "tokens_per_second must be a real number.*True"),
+        ((10, 0), {}, ValueError, "tokens_per_second must be above 0"),
+        ((10, -1), {}, ValueError, "tokens_per_second must be above 0"),
+        ((10, math.inf), {}, ValueError, "tokens_per_second must be finite"),
+        (("10", 5), {}, TypeError, "capacity must be a real number.*'10'"),
+        ((0, 5), {}, ValueError, "capacity must be above 0"),
+        ((math.nan, 5), {}, ValueError, "capacity must be finite"),
+    ],
+)
+def test_refuse_bad_argument_naming_it(args, options, error, message):
+    """P22: A mistake is refused where the decorator is written, and named."""
+    with pytest.raises(error, match=message):
+        rate_limited(*args, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"key": len}, {"key": per_instance}])
+def test_refuse_bad_cost_with_a_key_as_well(options):
+    """P22: A bad cost is refused before there is a call, whatever the key."""
+    with pytest.raises(TypeError, match="tokens must be a real number"):
+        rate_limited(10, 5, True, **options)
+    with pytest.raises(CostExceedsCapacity, match="a cost of 11 is above the capacity of 10"):
+        rate_limited(10, 5, 11, False, **options)
+
+
+def test_use_without_parentheses_is_refused():
+    """A bare `@rate_limited` is a TypeError when the class or function is defined."""
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'rate'"):
+
+        @rate_limited
+        def fetch():
+            """Never decorated."""
+
+
+def test_use_without_rate_is_refused():
+    """`@rate_limited()` has no default limit."""
+    with pytest.raises(TypeError, match="'capacity' and 'rate'"):
+        rate_limited()
+
+
+@pytest.mark.parametrize("target", [None, 3, property(len)])
+def test_decorate_what_cannot_be_called_says_what_to_do(target):
+    """Decorating what is no callable is refused with a way out."""
+    with pytest.raises(TypeError, match="for a property, decorate its getter"):
+        rate_limited(10, 5)(target)
+
+
+def test_refuse_without_blocking(clock):
+    """With `block=False` a call that is short of tokens raises, and the next in time succeeds."""
+    limited = rate_limited(2, "60/minute", block=False, clock=clock)(len)
+    assert (limited("abc"), limited("abc")) == (3, 3)
+    with pytest.raises(RateLimitExceeded) as refusal:
+        limited("abc")
+    assert refusal.value.retry_after == 1
+    clock.advance(1)
+    assert limited("abc") == 3
+
+
+def test_wait_no_longer_than_timeout(clock):
+    """P12: A call that would have to wait longer than `timeout` is refused at once."""
+    limited = rate_limited(1, 1, timeout=1.5, clock=clock)(len)
+    assert (limited("abc"), limited("abc")) == (3, 3)
+    assert clock.elapsed == 1
+    with pytest.raises(RateLimitExceeded, match=r"the timeout is 1\.5 s"):
+        limited.limiter.cost(2)(len)("abc")
+    assert clock.elapsed == 1
+
+
+def test_price_by_arguments(clock):
+    """A callable cost gets the call's arguments, `self` included."""
+
+    class Client:
+        @rate_limited(10, 1, lambda self, ids: len(ids), clock=clock)
+        async def fetch(self, ids):
+            return ids
+
+    assert asyncio.run(Client().fetch([1, 2, 3])) == [1, 2, 3]
+    assert Client.fetch.limiter.bucket.available_tokens == 7
+
+
+def test_decorate_twice_with_one_decorator_shares_its_bucket(clock):
+    """One decorator holds one bucket, for as many callables as it decorates."""
+    decorate = rate_limited(10, 1, clock=clock)
+    first, second = decorate(len), decorate(str)
+    first("abc"), second("abc")
+    assert first.limiter is second.limiter
+    assert first.limiter.bucket.available_tokens == 8
+
+
+def test_decorate_each_by_its_own_decorator_shares_nothing(clock):
+    """Two decorators hold two buckets."""
+    first, second = rate_limited(10, 1, clock=clock)(len), rate_limited(10, 1, clock=clock)(len)
+    first("abc")
+    assert second.limiter.bucket.available_tokens == 10
+
+
+def test_use_machine_clock_by_default():
+    """Without a clock, time is the machine's."""
+    limited = rate_limited(1, 1e9)(len)
+    assert [limited("abc") for _ in range(100)] == [3] * 100
