@@ -1,0 +1,167 @@
+"""Buckets in processes that fork, and in those that start afresh."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import pytest
+
+from rate_limiter import RateLimiter, RateLimitExceeded, TokenBucket, rate_limited
+from rate_limiter.testing import ManualClock
+
+forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+# Python 3.12 and later warn of every fork that has threads; that it works is the subject here.
+# And a child must not inherit the lock of what measures coverage, which does not mind forks.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+    pytest.mark.no_cover,
+]
+HUNG = 5.0  # seconds after which a child that needs milliseconds is taken to hang
+
+
+@contextmanager
+def busy(bucket, threads=4):
+    """Have threads use the bucket all the time, switching wherever they may."""
+    stop = Event()
+
+    def hammer():
+        while not stop.is_set():
+            for _ in range(100):
+                bucket.allow()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    workers = [Thread(target=hammer, daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+        sys.setswitchinterval(interval)
+
+
+def fork(run):
+    """Run in a forked child; return its exit code, or None if it had to be killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            code = run()
+        except BaseException:  # noqa: BLE001 - a child must never get back into the test runner
+            code = 99
+        os._exit(code)
+    deadline = time.monotonic() + HUNG
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+@forking
+@pytest.mark.parametrize("way", ["allow", "limiter", "refund", "thread"])
+def test_use_in_a_forked_child_while_threads_are_busy_works_at_once(way):
+    """P20: Of 25 children forked from under four busy threads each can use the bucket."""
+    bucket = TokenBucket(10**9, 1, clock=ManualClock())
+    limiter = RateLimiter(bucket)
+
+    def child():
+        if way == "allow":
+            return int(not bucket.allow())
+        if way == "limiter":
+            with limiter.acquire(5):
+                return 0
+        if way == "refund":
+            bucket.refund(1)
+            return 0
+        user = Thread(target=bucket.allow, daemon=True)
+        user.start()
+        user.join(HUNG / 2)
+        return int(user.is_alive())
+
+    with busy(bucket):
+        for _ in range(25):
+            assert fork(child) == 0
+
+
+@forking
+def test_fork_while_a_thread_waits_leaves_the_child_free_to_wait():
+    """P20: A child forked while others sleep in the bucket waits on its own."""
+    bucket = TokenBucket(1, 200, initial_tokens=0)
+    waiter = Thread(target=bucket.wait, args=(2,))
+    waiter.start()
+
+    def child():
+        bucket.wait()
+        return int(bucket.available_tokens > 1)
+
+    code = fork(child)
+    waiter.join()
+
+    assert code == 0
+
+
+@forking
+def test_fork_gives_the_child_a_bucket_of_its_own():
+    """P20: What a child takes is not gone for its parent, nor the other way round."""
+    bucket = TokenBucket(10, 1, clock=ManualClock())
+    bucket.allow(3)
+
+    def child():
+        return sum(bucket.allow() for _ in range(20))
+
+    codes = [fork(child)]
+    bucket.allow(5)
+    codes.append(fork(child))
+
+    assert codes == [7, 2]
+    assert bucket.available_tokens == 2.0
+
+
+@forking
+def test_fork_in_the_midst_of_any_line_hangs_neither_parent_nor_child():
+    """P20: A process that forks from a handler, at any line of a call, goes on in both."""
+    bucket = TokenBucket(1_000, 1, clock=ManualClock())
+    codes = []
+
+    def trace(frame, event, arg):
+        if "ledger" in frame.f_code.co_filename:
+            codes.append(fork(lambda: int(not bucket.allow())))
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        bucket.allow()
+    finally:
+        sys.settrace(before)
+
+    assert len(codes) > 3
+    assert set(codes) == {0}
+    assert bucket.available_tokens == 999
+
+
+@rate_limited(3, 1, block=False, clock=ManualClock())
+def double(number):
+    return 2 * number
+
+
+def test_call_decorated_in_a_spawned_process_works_by_name():
+    """P20: A decorated function is sent to another process by name, and is limited there afresh."""
+    for number in range(3):
+        assert double(number) == 2 * number
+    start_method = multiprocessing.get_context("spawn")
+
+    with ProcessPoolExecutor(1, mp_context=start_method) as pool:
+        assert list(pool.map(double, range(3))) == [0, 2, 4]
+        assert isinstance(pool.submit(double, 4).exception(), RateLimitExceeded)
