@@ -1,0 +1,132 @@
+"""The examples run, and the server of the quickstart really refuses."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from rate_limiter.testing import ManualClock
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+# What each example prints, in this order, however busy the machine is.
+OUTPUTS = {
+    "llm_client.py": [
+        "54 calls",
+        "unlimited: ",
+        "54 calls   6180 tokens    0 429s",
+        "limited: 0 of",
+    ],
+    "per_user.py": [
+        "Mal: 5 answered, 995 refused",
+        "Ann /export: 200",
+        "'180'",
+        "3 users",
+        "Ben says",
+    ],
+    "reserve_for_later.py": [
+        "report in 100 s",
+        "reminder: not",
+        "report in 40 s",
+        "report in 30 s",
+    ],
+    "server_retry_after.py": [
+        "200",
+        "429, all pause for 1 s",
+        "200",
+        "no request arrived in the 1 s",
+    ],
+    "async_tasks.py": ["page 1, 1 tokens, waited 0.0 s", "page 4, 4 tokens", "ping", "gave up"],
+    "decorate_function.py": ["GNU", "report for Ben", "no report for Cem: try again in"],
+    "method_costs.py": ["Ann wrote to 7", "Ann may not", "Ann wrote to 3", "Ben wrote to 7"],
+    "quickstart.py": ["unlimited", "decorated", "with-block", "tasks", "unlimited: "],
+    "testing_your_code.py": ["passed: test_send", "passed: test_answer", "two hours of waiting"],
+    "with_block.py": ["copied 8 pages after 0.00 s", "9 pages would take", "copied the last page"],
+}
+
+
+def run(name: str) -> str:
+    """Run an example as a user does; return what it printed."""
+    done = subprocess.run(  # noqa: S603 - our own file
+        [sys.executable, "-W", "error", EXAMPLES / name],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_run_example_prints_what_it_shows(name: str) -> None:
+    """Each example ends well, warns of nothing, and prints what it is there to show."""
+    printed, position = run(name), 0
+    for piece in OUTPUTS[name]:
+        assert piece in printed[position:], printed
+        position = printed.index(piece, position) + len(piece)
+    if name == "quickstart.py":
+        assert printed.splitlines()[-1] == "limited: 0 of 60 requests met a 429"
+
+
+def test_find_examples_finds_each_that_is_expected() -> None:
+    """No example is missing."""
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(OUTPUTS)
+
+
+@pytest.fixture
+def quickstart() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("quickstart", EXAMPLES / "quickstart.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_admit_unlimited_calls_refuses_above_the_capacity(quickstart: ModuleType) -> None:
+    """Without a limiter the server admits what it advertises and refuses the rest."""
+    limit = quickstart.ServerLimit(capacity=20, rate=20, clock=lambda: 0.0)
+    delays = [limit.admit(quickstart.COSTS[path]) for path in quickstart.PATHS]
+    admitted = [path for path, delay in zip(quickstart.PATHS, delays, strict=True) if not delay]
+    assert sum(quickstart.COSTS[path] for path in admitted) == 20
+    assert len(admitted) < len(delays)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ([(0, 20), (0, 1)], [0, 0.05]),
+        ([(0, 20), (0, 4), (0.125, 4), (0.25, 4)], [0, 0.2, 0.075, 0]),
+        ([(0, 16), (0.5, 14), (0.5, 1)], [0, 0, 0.05]),
+        ([(0, 1), (60, 20), (60, 1)], [0, 0, 0.05]),
+        ([(0, 21)], [0.05]),
+    ],
+)
+def test_admit_over_time_keeps_every_window(
+    quickstart: ModuleType, schedule: list[tuple[float, float]], expected: list[float]
+) -> None:
+    """P1: The server's own count admits capacity + rate * T in every window, and says when."""
+    now = 0.0
+    limit = quickstart.ServerLimit(capacity=20, rate=20, clock=lambda: now)
+    for (now, cost), delay in zip(schedule, expected, strict=True):  # noqa: B007 - the clock reads it
+        assert limit.admit(cost) == pytest.approx(delay)
+
+
+def test_fetch_behind_the_limiter_is_never_refused(
+    quickstart: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P1: What the client's limiter lets through, the server's own count admits."""
+    with ManualClock(auto_advance=True).under(quickstart.limiter) as clock:
+        limit = quickstart.ServerLimit(capacity=5, rate=20, clock=lambda: clock.elapsed)
+        monkeypatch.setattr(
+            quickstart, "fetch_unlimited", lambda url: limit.admit(quickstart.cost_of(url))
+        )
+        delays = [
+            fetch(path)
+            for fetch in (quickstart.fetch_decorated, quickstart.fetch_in_block)
+            for path in quickstart.PATHS
+        ]
+    assert max(delays) < 1e-9
+    assert clock.elapsed == pytest.approx((70 - 5) / 20)
