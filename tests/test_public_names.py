@@ -1,0 +1,157 @@
+"""The public names, and how the package's files depend on each other."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rate_limiter
+
+PACKAGE = Path(rate_limiter.__file__).parent
+MODULES = sorted(module.name for module in pkgutil.walk_packages(rate_limiter.__path__))
+LAYERS = [
+    "exceptions",
+    "rates",
+    "sleeping",
+    "clock",
+    "ledger",
+    "line",
+    "waiting",
+    "bucket",
+    "token_bucket",
+    "bucket_group",
+    "charges",
+    "wrapping",
+    "limiter",
+    "keyed",
+    "decorators",
+    "testing",
+]
+
+
+def parse(module):
+    return ast.parse((PACKAGE / f"{module}.py").read_text())
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imports_of(module):
+    """Return what a module imports when it is imported itself."""
+    pending = list(parse(module).body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            pending += node.orelse if is_type_checking(node) else ast.iter_child_nodes(node)
+
+
+def names_from_package(node):
+    """Return the modules of the package that an import takes names from."""
+    if isinstance(node, ast.ImportFrom) and node.level:
+        return [node.module] if node.module else [alias.name for alias in node.names]
+    return []
+
+
+def defined_in(module):
+    """Return the public names that a module binds to something of its own."""
+    for node in parse(module).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.AnnAssign):
+            yield node.target.id
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets)
+
+
+def test_list_public_names_of_package():
+    """`__all__` is sorted and is what the package offers, submodules aside."""
+    public = {name for name in vars(rate_limiter) if not name.startswith("_")}
+    assert public - set(MODULES) == set(rate_limiter.__all__)
+    assert rate_limiter.__all__ == sorted(rate_limiter.__all__)
+    assert len(set(rate_limiter.__all__)) == len(rate_limiter.__all__)
+
+
+def test_list_promised_names():
+    """What users import is there."""
+    assert set(rate_limiter.__all__) >= {
+        "BackendError",
+        "BucketGroup",
+        "CostExceedsCapacity",
+        "KeyedRateLimiter",
+        "Permit",
+        "RateLimitExceeded",
+        "RateLimiter",
+        "TokenBucket",
+        "per_instance",
+        "rate_limited",
+    }
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_list_names_of_module(name):
+    """Every module has a sorted `__all__` of names that are its own."""
+    module = importlib.import_module(f"rate_limiter.{name}")
+    assert list(module.__all__) == sorted(module.__all__, key=all_order)
+    assert set(module.__all__) <= set(defined_in(name))
+
+
+def all_order(name):
+    """Order names as isort does: constants, classes, and the rest."""
+    return (not name.isupper(), not name[0].isupper(), name)
+
+
+@pytest.mark.parametrize("name", ["__init__", *MODULES])
+def test_import_only_names_that_are_offered(name):
+    """What modules import from each other, the others list in `__all__`."""
+    for node in ast.walk(parse(name)):
+        for source in names_from_package(node):
+            offered = importlib.import_module(f"rate_limiter.{source}").__all__
+            assert {alias.name for alias in node.names} <= set(offered)
+
+
+def test_order_covers_every_module():
+    """Every module has its place in the order of layers."""
+    assert sorted(LAYERS) == MODULES
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_import_only_from_layers_above(name):
+    """Each file imports only from those above it, so that each can be read in that order."""
+    imported = {source for node in imports_of(name) for source in names_from_package(node)}
+    assert imported <= set(LAYERS[: LAYERS.index(name)])
+
+
+@pytest.mark.parametrize("name", ["__init__", *MODULES])
+def test_import_package_only_relatively(name):
+    """The package calls itself by no name, so that it works wherever it is put."""
+    named = [
+        alias.name if isinstance(node, ast.Import) else node.module
+        for node in ast.walk(parse(name))
+        if isinstance(node, ast.Import | ast.ImportFrom) and not getattr(node, "level", 0)
+        for alias in node.names
+    ]
+    assert not [module for module in named if module.split(".")[0] in {"rate_limiter", "src"}]
+
+
+@pytest.mark.parametrize("module", ["rate_limiter", "rate_limiter.testing"])
+def test_import_package_leaves_heavy_modules_out(module):
+    """Who only imports the package pays for no event loop, no wrapper, and no store."""
+    heavy = ("asyncio", "redis", "trio", "wrapt")
+    script = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    run = [sys.executable, "-W", "error", "-c", script]
+    result = subprocess.run(run, capture_output=True, text=True, check=True)  # noqa: S603 - own code
+    assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+def test_ship_types():
+    """The package says that it is typed."""
+    assert (PACKAGE / "py.typed").exists()

@@ -1,0 +1,50 @@
+"""The README does what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rate_limiter import token_bucket
+from rate_limiter.testing import ManualClock
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = {
+    heading: block
+    for section in re.split(r"^#+ ", README, flags=re.MULTILINE)
+    for heading in [section.split("\n", 1)[0]]
+    for block in re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+}
+PRINTS = {
+    "rate-limiter-toolkit": "user 1\n",
+    "Waiting": "3 tokens after 0.0 s\nnot within 2 s: it would take 4.8 s\n",
+    "Refusing": "429, Retry-After: 1\n",
+    "Async": "15 fetched\n",
+    "Costs": "77\n",
+    "Several limits at once": "59.0 88688.0\n",
+    "Reservations and pauses": "[0.0, 10.0, 20.0, 30.0]\n[70.0, 80.0]\n",
+    "Limits per user": "[True, True, False] True\n",
+    "Testing": "",
+}
+
+
+@pytest.mark.parametrize("heading", sorted({*BLOCKS, *PRINTS}))
+def test_run_block_prints_what_it_says(heading, capsys, monkeypatch):
+    """Each Python block of the README runs as it stands and prints what is expected of it."""
+    monkeypatch.setattr(token_bucket, "SYSTEM_CLOCK", ManualClock(auto_advance=True))
+    exec(compile(BLOCKS[heading], f"README.md, {heading}", "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out == PRINTS[heading]
+
+
+def test_list_every_example_in_readme():
+    """Each example is linked from the README, and each link leads to a file."""
+    linked = set(re.findall(r"\((examples/\w+\.py)\)", README))
+    assert linked == {f"examples/{path.name}" for path in (ROOT / "examples").glob("*.py")}
+
+
+def test_keep_readme_short():
+    """The README stays under 250 lines."""
+    assert len(README.splitlines()) < 250
