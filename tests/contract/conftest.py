@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from rate_limiter import TokenBucket
+from rate_limiter import BucketGroup, TokenBucket
 from rate_limiter.testing import ManualClock
 
 NANOSECOND = Fraction(1, 10**9)
@@ -120,9 +120,17 @@ def token_bucket(clock, capacity, rate, **kwargs):
     return TokenBucket(capacity, rate, clock=clock, **kwargs)
 
 
+def bucket_group(clock, capacity, rate, **kwargs):
+    """Make a group that one bucket holds to these terms, and a wider one to nothing more."""
+    wider = TokenBucket(capacity * 3, rate * 2, clock=clock)
+    return BucketGroup(wider, narrow=token_bucket(clock, capacity, rate, **kwargs))
+
+
 KINDS = {
     "TokenBucket in threads": (InThreads, token_bucket),
     "TokenBucket in tasks": (InTasks, token_bucket),
+    "BucketGroup in threads": (InThreads, bucket_group),
+    "BucketGroup in tasks": (InTasks, bucket_group),
 }
 
 
