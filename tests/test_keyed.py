@@ -253,3 +253,22 @@ def test_put_a_clock_under_crowded_keys_begins_anew():
         assert caught.value.retry_after == 1
         clock.advance(1)
         assert limiters["d"].bucket.allow()
+
+
+@pytest.mark.parametrize("use", [list, lambda limiters: "ada" in limiters])
+def test_use_as_a_collection_is_refused(use):
+    """Neither iteration nor `in` makes a bucket for every number there is."""
+    limiters = KeyedRateLimiter(lambda: TokenBucket(1, 1))
+    with pytest.raises(TypeError):
+        use(limiters)
+    assert len(limiters) == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "shown"), [({"block": False}, "block=False"), ({"timeout": 2}, "timeout=2")]
+)
+def test_repr_shows_number_and_policy(policy, shown):
+    """P26: The repr says how many there are and what they do, and names no key."""
+    limiters = KeyedRateLimiter(lambda: TokenBucket(1, 1), **policy)
+    limiters["secret"]
+    assert repr(limiters) == f"KeyedRateLimiter(1 limiters, {shown})"

@@ -24,8 +24,8 @@ PRINTS = {
     "Refusing": "429, Retry-After: 1\n",
     "Async": "15 fetched\n",
     "Costs": "77\n",
-    "Several limits at once": "59.0 88688.0\n",
-    "Reservations and pauses": "[0.0, 10.0, 20.0, 30.0]\n[70.0, 80.0]\n",
+    "Several limits at once": "59 88688\n",
+    "Reservations and pauses": "[0, 10, 20, 30]\n[70, 80]\n",
     "Limits per user": "[True, True, False] True\n",
     "Testing": "",
 }

@@ -41,6 +41,10 @@ class _Limiters(Generic[V]):
         """Have no limiter yet."""
         self._entries: dict[Hashable, V] = {}
 
+    # Not a collection: to iterate or to look for a key would make a bucket for every 0, 1, 2 ...
+    __iter__ = None
+    __contains__ = None
+
     def __len__(self) -> int:
         """Return how many of them there are now."""
         return len(self._entries)
@@ -48,6 +52,10 @@ class _Limiters(Generic[V]):
     def _make_limiter(self, bucket: Bucket | None = None) -> RateLimiter:
         bucket = self._make_bucket() if bucket is None else bucket
         return RateLimiter(bucket, block=self._block, timeout=self._timeout)
+
+    def __repr__(self) -> str:
+        policy = f"timeout={self._timeout}" if self._block else "block=False"
+        return f"{type(self).__name__}({len(self)} limiters, {policy})"
 
     def _move_to(self, clock: Clock) -> Any:
         """Begin anew on another clock; return what `_move_back` needs."""
