@@ -243,3 +243,26 @@ def test_put_another_clock_under_a_group_begins_anew_and_goes_back():
         assert group.buckets["requests"].available_tokens == 5
     own.advance(0.1)
     assert group.buckets["requests"].available_tokens == 7
+
+
+def test_wait_behind_a_reservation_that_waits_for_another_bucket_sleeps_until_then():
+    """P13: Who is behind a reservation of a group sleeps until that has left, and does not spin."""
+    clock = ManualClock()
+    group = make_group(clock)
+    requests = group.buckets["requests"]
+    drive_into_debt(group, 10)
+    group.reserve({"requests": 10, "tokens": 1_000})
+
+    async def main():
+        waiting = asyncio.create_task(requests.wait_async(5))
+        done = []
+        for _ in range(12):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            done.append(waiting.done())
+            requests.available_tokens  # noqa: B018 - a look at the line moves it on
+            clock.advance(1)
+        await asyncio.wait_for(waiting, 5)
+        return done
+
+    assert asyncio.run(main()) == [False] * 12

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from .ledger import Ledger, exclusive
-from .line import HOLD, LONG_AGO, Line, Place, Waiter, next_number
+from .line import HOLD, Line, Place, Waiter, next_number
 from .sleeping import Sleeper
 
 __all__ = [
@@ -178,7 +178,7 @@ def _rouse(lines: Iterable[Line], granted: Iterable[Waiter]) -> list[Sleeper]:
     """Return the first sleepers of lines that moved, if their time now comes before their alarm."""
     sleepers: list[Sleeper] = []
     moved = (line for waiter in granted for line in waiter.lines)
-    for line in dict.fromkeys([*lines, *moved]):
+    for line in _behind_reservations([*lines, *moved]):
         waiter, _ = _first_sleeper(line)
         if waiter is None or waiter.sleeper is None or (due := _exact(waiter)) is None:
             continue
@@ -186,6 +186,20 @@ def _rouse(lines: Iterable[Line], granted: Iterable[Waiter]) -> list[Sleeper]:
             waiter.alarm = due
             sleepers.append(waiter.sleeper)
     return sleepers
+
+
+def _behind_reservations(lines: Iterable[Line]) -> Iterable[Line]:
+    """Return these lines, and all whose first sleepers stand behind the same reservations."""
+    found = dict.fromkeys(lines)
+    pending = list(found)
+    while pending:
+        for place in pending.pop().places:
+            if place.waiter.sleeper is not None:
+                break
+            new = [line for line in place.waiter.lines if line not in found]
+            found.update(dict.fromkeys(new))
+            pending.extend(new)
+    return found
 
 
 def _first_sleeper(line: Line) -> tuple[Waiter | None, int]:
@@ -200,13 +214,12 @@ def _first_sleeper(line: Line) -> tuple[Waiter | None, int]:
 
 def _exact(waiter: Waiter) -> int | None:
     """Return when a sleeper's time comes, if it is the first sleeper wherever it stands."""
-    due = LONG_AGO
-    for place in waiter.places:
-        first, ahead = _first_sleeper(place.line)
-        if first is not waiter:
-            return None
-        due = max(due, place.due(ahead))
-    return due
+    firsts = [_first_sleeper(line) for line in waiter.lines]
+    if any(first is not waiter for first, _ in firsts):
+        return None
+    if any(ahead for _, ahead in firsts) and any(line.booked >= HOLD for line in waiter.lines):
+        return _plan(waiter.lines)[waiter]  # what is ahead may wait for another line
+    return max(place.due(ahead) for place, (_, ahead) in zip(waiter.places, firsts, strict=True))
 
 
 def _tail(line: Line, now: int) -> tuple[int, int]:
