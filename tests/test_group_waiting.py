@@ -245,13 +245,14 @@ def test_put_another_clock_under_a_group_begins_anew_and_goes_back():
     assert group.buckets["requests"].available_tokens == 7
 
 
-def test_wait_behind_a_reservation_that_waits_for_another_bucket_sleeps_until_then():
+@pytest.mark.parametrize("requests_settled", [10, 1, 0])
+def test_wait_behind_a_reservation_of_other_buckets_sleeps_until_then(requests_settled):
     """P13: Who is behind a reservation of a group sleeps until that has left, and does not spin."""
     clock = ManualClock()
     group = make_group(clock)
     requests = group.buckets["requests"]
     drive_into_debt(group, 10)
-    group.reserve({"requests": 10, "tokens": 1_000})
+    group.reserve({"requests": 10, "tokens": 1_000}).settle({"requests": requests_settled})
 
     async def main():
         waiting = asyncio.create_task(requests.wait_async(5))
@@ -265,4 +266,4 @@ def test_wait_behind_a_reservation_that_waits_for_another_bucket_sleeps_until_th
         await asyncio.wait_for(waiting, 5)
         return done
 
-    assert asyncio.run(main()) == [False] * 12
+    assert asyncio.run(main()) == [False] * 11 + [requests_settled < 10]

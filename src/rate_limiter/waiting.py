@@ -217,7 +217,7 @@ def _exact(waiter: Waiter) -> int | None:
     firsts = [_first_sleeper(line) for line in waiter.lines]
     if any(first is not waiter for first, _ in firsts):
         return None
-    if any(ahead for _, ahead in firsts) and any(line.booked >= HOLD for line in waiter.lines):
+    if waiter.not_first_in and any(line.booked >= HOLD for line in waiter.lines):
         return _plan(waiter.lines)[waiter]  # what is ahead may wait for another line
     return max(place.due(ahead) for place, (_, ahead) in zip(waiter.places, firsts, strict=True))
 
