@@ -128,8 +128,7 @@ class Ledger:
     def charge(self, cost: int, floor: int, latest: int) -> int:
         """Add `cost` to the later of `full_at` and `floor`, unless that is later than `latest`.
 
-        Every change of the ledger is this one step. A cost counts from now at the earliest; a
-        refund is a negative cost, with a floor that keeps the bucket from overflowing.
+        This is how tokens that are there now are taken; a cost counts from now at the earliest.
 
         Args:
             cost: Clock units to add.

@@ -178,7 +178,7 @@ def _rouse(lines: Iterable[Line], granted: Iterable[Waiter]) -> list[Sleeper]:
     """Return the first sleepers of lines that moved, if their time now comes before their alarm."""
     sleepers: list[Sleeper] = []
     moved = (line for waiter in granted for line in waiter.lines)
-    for line in _behind_reservations([*lines, *moved]):
+    for line in _connected([*lines, *moved], by_reservations=True):
         waiter, _ = _first_sleeper(line)
         if waiter is None or waiter.sleeper is None or (due := _exact(waiter)) is None:
             continue
@@ -186,20 +186,6 @@ def _rouse(lines: Iterable[Line], granted: Iterable[Waiter]) -> list[Sleeper]:
             waiter.alarm = due
             sleepers.append(waiter.sleeper)
     return sleepers
-
-
-def _behind_reservations(lines: Iterable[Line]) -> Iterable[Line]:
-    """Return these lines, and all whose first sleepers stand behind the same reservations."""
-    found = dict.fromkeys(lines)
-    pending = list(found)
-    while pending:
-        for place in pending.pop().places:
-            if place.waiter.sleeper is not None:
-                break
-            new = [line for line in place.waiter.lines if line not in found]
-            found.update(dict.fromkeys(new))
-            pending.extend(new)
-    return found
 
 
 def _first_sleeper(line: Line) -> tuple[Waiter | None, int]:
@@ -248,12 +234,17 @@ def _plan(lines: Iterable[Line]) -> dict[Waiter, int]:
     return dues
 
 
-def _connected(lines: Iterable[Line]) -> Iterable[Line]:
-    """Return these lines and all that share waiters with them, directly or through others."""
+def _connected(lines: Iterable[Line], *, by_reservations: bool = False) -> Iterable[Line]:
+    """Return these lines and all that share waiters with them, directly or through others.
+
+    With `by_reservations` only those count who stand ahead of the first sleeper of a line.
+    """
     found = dict.fromkeys(lines)
     pending = list(found)
     while pending:
         for place in pending.pop().places:
+            if by_reservations and place.waiter.sleeper is not None:
+                break
             new = [line for line in place.waiter.lines if line not in found]
             found.update(dict.fromkeys(new))
             pending.extend(new)
