@@ -272,3 +272,38 @@ def test_repr_shows_number_and_policy(policy, shown):
     limiters = KeyedRateLimiter(lambda: TokenBucket(1, 1), **policy)
     limiters["secret"]
     assert repr(limiters) == f"KeyedRateLimiter(1 limiters, {shown})"
+
+
+def test_make_bucket_that_needs_the_key_is_given_it():
+    """A maker that cannot do without the key gets it, also when the key comes back."""
+    keys = []
+
+    def make(key):
+        keys.append(key)
+        return TokenBucket(1, 1)
+
+    limiters = KeyedRateLimiter(make)
+    limiters["ada"], limiters["bob"], limiters["ada"]
+
+    assert keys[:2] == ["ada", "bob"]
+
+
+def test_make_bucket_without_a_signature_is_called_without_the_key():
+    """What is written in C and does not say what it takes is given nothing."""
+    limiters = KeyedRateLimiter(Unspoken(lambda: TokenBucket(1, 1)))
+
+    assert limiters["ada"].bucket.allow()
+
+
+class Unspoken:
+    """A callable of which `inspect` cannot tell what it takes."""
+
+    def __init__(self, make):
+        self._make = make
+
+    def __call__(self, *args):
+        return self._make(*args)
+
+    @property
+    def __signature__(self):
+        raise ValueError("no signature")

@@ -24,6 +24,7 @@ LAYERS = [
     "line",
     "waiting",
     "bucket",
+    "local_bucket",
     "token_bucket",
     "bucket_group",
     "charges",
@@ -63,8 +64,12 @@ def names_from_package(node):
 
 def defined_in(module):
     """Return the public names that a module binds to something of its own."""
-    for node in parse(module).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+    pending = list(parse(module).body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If):
+            pending += node.body
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name
         elif isinstance(node, ast.AnnAssign):
             yield node.target.id

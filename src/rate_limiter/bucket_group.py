@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .bucket import Bucket, Tokens
+from .bucket import Tokens
 from .clock import Clock
 from .line import Line
+from .local_bucket import LocalBucket
 from .rates import shown
 from .waiting import Prices
 
 __all__ = ["BucketGroup"]
 
 
-class BucketGroup(Bucket):
+class BucketGroup(LocalBucket):
     """Take from several buckets at once, or from none.
 
     Think of a turnstile that wants a coin of every kind: 10 a second *and* 1000 an hour, requests
@@ -42,13 +43,13 @@ class BucketGroup(Bucket):
 
     __slots__ = ("_buckets", "_members")
 
-    def __init__(self, *buckets: Bucket, **named_buckets: Bucket) -> None:
+    def __init__(self, *buckets: LocalBucket, **named_buckets: LocalBucket) -> None:
         self._buckets = named_buckets
         self._members = [*buckets, *named_buckets.values()]
         if not self._members:
             raise ValueError("a BucketGroup needs at least one bucket")
         for member in self._members:
-            if not isinstance(member, Bucket):
+            if not isinstance(member, LocalBucket):
                 raise TypeError(
                     f"a BucketGroup holds buckets, got {shown(member)} ({type(member).__name__})"
                 )
@@ -60,7 +61,7 @@ class BucketGroup(Bucket):
         self._use_clock(clocks[0])
 
     @property
-    def buckets(self) -> Mapping[str, Bucket]:
+    def buckets(self) -> Mapping[str, LocalBucket]:
         """The buckets that have a name."""
         return dict(self._buckets)
 
@@ -79,7 +80,7 @@ class BucketGroup(Bucket):
         """The smallest rate among its buckets."""
         return min(member.tokens_per_second for member in self._members)
 
-    def allow(self, tokens: Tokens = 1) -> bool:  # noqa: D102 - as for every bucket
+    def allow(self, tokens: Tokens = 1) -> bool:
         return self._take(tokens)
 
     @property
@@ -92,7 +93,7 @@ class BucketGroup(Bucket):
     def _amounts(self, tokens: Tokens) -> Prices:
         return [amount for member, cost in self._costs(tokens) for amount in member._amounts(cost)]
 
-    def _costs(self, tokens: Tokens) -> list[tuple[Bucket, Tokens]]:
+    def _costs(self, tokens: Tokens) -> list[tuple[LocalBucket, Tokens]]:
         if not isinstance(tokens, Mapping):
             return [(member, tokens) for member in self._members]
         names = ", ".join(map(repr, self._buckets)) or "none"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from .bucket import Tokens
@@ -29,11 +28,10 @@ class FixedCharge:
         ValueError: `tokens` is not positive and finite.
     """
 
-    def __init__(self, limiter: RateLimiter, tokens: Tokens) -> None:
+    def __init__(self, limiter: RateLimiter[Any], tokens: Tokens) -> None:
         limiter._check_payable(tokens)
-        allow = limiter.bucket.allow
         self.limiter = limiter
-        self.take: Callable[[], bool] = allow if tokens == 1 else partial(allow, tokens)
+        self.take = limiter.bucket._taker(tokens)
         self._tokens = tokens
 
     def pay(self, instance: Any, args: Arguments, kwargs: Keywords) -> None:
@@ -71,7 +69,7 @@ class CallCharge:
 
     def _settle_on(
         self, instance: Any, args: Arguments, kwargs: Keywords
-    ) -> tuple[RateLimiter, Tokens]:
+    ) -> tuple[RateLimiter[Any], Tokens]:
         if instance is not None:
             args = (instance, *args)
         cost = self._cost

@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import heapq
+import inspect
 import itertools
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from .bucket import Bucket
+from .bucket import BaseBucket
 from .clock import Clock, seconds
 from .exceptions import RateLimitExceeded
 from .ledger import exclusive
-from .limiter import RateLimiter, check_policy
+from .limiter import B_co, RateLimiter, check_policy
 from .rates import Number, shown
 
 __all__ = ["InstanceRateLimiter", "KeyedRateLimiter", "per_instance"]
 
 _SWEPT = 8  # keys looked at for each that is added: what lingers is a fraction of what is in use
 
-V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
 
 
-class _Limiters(Generic[V]):
+class _Limiters(Generic[V_co]):
     """Limiters with a policy in common, each with a bucket of its own."""
 
     def __init__(
-        self, make_bucket: Callable[[], Bucket], block: bool, timeout: Number | None
+        self, make_bucket: Callable[..., Any], block: bool, timeout: Number | None
     ) -> None:
         if not callable(make_bucket):
             raise TypeError(f"make_bucket must be callable, got {shown(make_bucket)}")
         check_policy(block, timeout)
-        self._make_bucket = make_bucket
+        self._make_bucket = _given_a_key(make_bucket)
         self._block = block
         self._timeout = timeout
         self._begin()
 
     def _begin(self) -> None:
         """Have no limiter yet."""
-        self._entries: dict[Hashable, V] = {}
+        self._entries: dict[Hashable, V_co] = {}
 
     # Not a collection: to iterate or to look for a key would make a bucket for every 0, 1, 2 ...
     __iter__ = None
@@ -49,8 +50,8 @@ class _Limiters(Generic[V]):
         """Return how many of them there are now."""
         return len(self._entries)
 
-    def _make_limiter(self, bucket: Bucket | None = None) -> RateLimiter:
-        bucket = self._make_bucket() if bucket is None else bucket
+    def _make_limiter(self, key: Any, bucket: Any = None) -> RateLimiter[Any]:
+        bucket = self._make_bucket(key) if bucket is None else bucket
         return RateLimiter(bucket, block=self._block, timeout=self._timeout)
 
     def __repr__(self) -> str:
@@ -60,10 +61,10 @@ class _Limiters(Generic[V]):
     def _move_to(self, clock: Clock) -> Any:
         """Begin anew on another clock; return what `_move_back` needs."""
         state, make_bucket = vars(self).copy(), self._make_bucket
-        moved: list[tuple[weakref.ref[Bucket], Any]] = []
+        moved: list[tuple[weakref.ref[BaseBucket], Any]] = []
 
-        def make_on_clock() -> Bucket:
-            bucket = make_bucket()
+        def make_on_clock(key: Any) -> BaseBucket:
+            bucket: BaseBucket = make_bucket(key)
             moved.append((weakref.ref(bucket), bucket._move_to(clock)))
             return bucket
 
@@ -81,7 +82,18 @@ class _Limiters(Generic[V]):
                 bucket._move_back(state_of_bucket)
 
 
-class KeyedRateLimiter(_Limiters[RateLimiter]):
+def _given_a_key(make_bucket: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Return what makes the bucket of a key, whether or not `make_bucket` wants to know the key."""
+    try:
+        inspect.signature(make_bucket).bind()
+    except TypeError:
+        return make_bucket
+    except ValueError:  # written in C, it does not say
+        pass
+    return lambda _: make_bucket()
+
+
+class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
     """Keep one limiter for each key: each user, host or tenant on its own.
 
         limiters = KeyedRateLimiter(lambda: TokenBucket(capacity=10, tokens_per_second=5))
@@ -95,7 +107,8 @@ class KeyedRateLimiter(_Limiters[RateLimiter]):
     buckets of a group through the group, for a member that is held alone does not.
 
     Args:
-        make_bucket: Returns a new bucket.
+        make_bucket: Returns a new bucket. If it cannot be called without an argument, it is given
+            the key, as buckets need that are known by a name elsewhere.
         block: Whether to wait for missing tokens; if not, `RateLimitExceeded` is raised.
         timeout: The most seconds to wait; None waits as long as it takes.
         max_keys: How many keys may be in use; beyond, a new key is refused, no old one forgotten.
@@ -107,7 +120,7 @@ class KeyedRateLimiter(_Limiters[RateLimiter]):
 
     def __init__(
         self,
-        make_bucket: Callable[[], Bucket],
+        make_bucket: Callable[[], B_co] | Callable[[Any], B_co],
         *,
         block: bool = True,
         timeout: Number | None = None,
@@ -127,7 +140,7 @@ class KeyedRateLimiter(_Limiters[RateLimiter]):
         self._queue: list[tuple[int, int, Hashable]] = []
         self._order = itertools.count()
 
-    def __getitem__(self, key: Hashable) -> RateLimiter:
+    def __getitem__(self, key: Hashable) -> RateLimiter[B_co]:
         """Return the limiter of a key.
 
         Raises:
@@ -139,12 +152,12 @@ class KeyedRateLimiter(_Limiters[RateLimiter]):
             limiter = self._entries.get(key)
         except TypeError:
             raise TypeError(f"a key must be hashable, got a {type(key).__name__}") from None
-        return self._add(key, self._make_limiter()) if limiter is None else limiter
+        return self._add(key, self._make_limiter(key)) if limiter is None else limiter
 
     # Under the lock, so that two threads that ask for one new key get one bucket (P25), and nobody
     # looks for a key while it is out to be dropped.
     @exclusive
-    def _add(self, key: Hashable, limiter: RateLimiter) -> RateLimiter:
+    def _add(self, key: Hashable, limiter: RateLimiter[B_co]) -> RateLimiter[B_co]:
         self._sweep()
         now = limiter.bucket._now()
         if 2 * len(self._entries) < self._max_keys or len(self._queue) > 2 * self._max_keys:
@@ -206,14 +219,14 @@ class KeyedRateLimiter(_Limiters[RateLimiter]):
         del self._entries[key], limiter
         bucket = life()
         if bucket is not None or twin._full_in() > 0:
-            self._entries[key] = self._make_limiter(bucket or twin)
+            self._entries[key] = self._make_limiter(key, bucket or twin)
         return 0
 
 
-class InstanceRateLimiter(_Limiters["tuple[weakref.ref[Any], RateLimiter]"]):
+class InstanceRateLimiter(_Limiters["tuple[weakref.ref[Any], RateLimiter[Any]]"]):
     """Keep one limiter for each instance, told apart by identity, for as long as it lives."""
 
-    def __getitem__(self, instance: Any) -> RateLimiter:
+    def __getitem__(self, instance: Any) -> RateLimiter[Any]:
         """Return the limiter of an instance.
 
         Raises:
@@ -224,7 +237,7 @@ class InstanceRateLimiter(_Limiters["tuple[weakref.ref[Any], RateLimiter]"]):
             entry = self._add(instance)
         return entry[1]
 
-    def _add(self, instance: Any) -> tuple[weakref.ref[Any], RateLimiter]:
+    def _add(self, instance: Any) -> tuple[weakref.ref[Any], RateLimiter[Any]]:
         key, entries = id(instance), self._entries
         try:
             life = weakref.ref(instance, lambda _: entries.pop(key, None))
@@ -234,7 +247,7 @@ class InstanceRateLimiter(_Limiters["tuple[weakref.ref[Any], RateLimiter]"]):
                 f"{type(instance).__name__} does not allow; add '__weakref__' to its __slots__, "
                 "or use a key function"
             ) from None
-        return entries.setdefault(key, (life, self._make_limiter()))
+        return entries.setdefault(key, (life, self._make_limiter(instance)))
 
 
 def per_instance(*args: Any, **_: Any) -> Any:

@@ -6,15 +6,23 @@ import math
 import warnings
 from collections.abc import Callable, Generator
 from fractions import Fraction
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
-from .bucket import Bucket, Paid, Tokens
+from .bucket import Acquired, AsyncBucket, BaseBucket, Bucket, Paid, Tokens
 from .charges import Cost, charging
 from .clock import Clock, timeout_nanoseconds
-from .exceptions import CostExceedsCapacity, RateLimitExceeded
 from .rates import Number, shown
 
-__all__ = ["Permit", "RateLimiter", "check_policy"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # whose default type checkers know; 3.13 has it in typing
+
+    B_co = TypeVar("B_co", bound=BaseBucket, default=Bucket, covariant=True)
+else:
+    from typing import TypeVar
+
+    B_co = TypeVar("B_co", bound=BaseBucket, covariant=True)
+
+__all__ = ["AsyncPermit", "B_co", "BasePermit", "Permit", "RateLimiter", "check_policy"]
 
 F = TypeVar("F")
 _ONE = 1
@@ -24,7 +32,7 @@ _REFUSED = "refused"
 _REFUNDED = "refunded"
 
 
-class RateLimiter:
+class RateLimiter(Generic[B_co]):
     """Say what happens when a bucket runs short: wait for the tokens, or refuse.
 
         limiter = RateLimiter(TokenBucket(capacity=10, tokens_per_second=5))
@@ -54,10 +62,8 @@ class RateLimiter:
 
     __slots__ = ("__weakref__", "_block", "_bucket", "_timeout")
 
-    def __init__(
-        self, bucket: Bucket, *, block: bool = True, timeout: Number | None = None
-    ) -> None:
-        if not isinstance(bucket, Bucket):
+    def __init__(self, bucket: B_co, *, block: bool = True, timeout: Number | None = None) -> None:
+        if not isinstance(bucket, BaseBucket):
             raise TypeError(
                 f"bucket must be a TokenBucket or BucketGroup, "
                 f"got {shown(bucket)} ({type(bucket).__name__})"
@@ -68,7 +74,7 @@ class RateLimiter:
         self._timeout = timeout
 
     @property
-    def bucket(self) -> Bucket:
+    def bucket(self) -> B_co:
         """What holds the tokens."""
         return self._bucket
 
@@ -82,9 +88,27 @@ class RateLimiter:
         """The most seconds to wait, or None for no limit."""
         return self._timeout
 
+    @overload
+    def acquire(
+        self: RateLimiter[Bucket],
+        tokens: Tokens = 1,
+        *,
+        block: bool | None = None,
+        timeout: Number | None = None,
+    ) -> Permit: ...
+
+    @overload
+    def acquire(
+        self: RateLimiter[AsyncBucket],
+        tokens: Tokens = 1,
+        *,
+        block: bool | None = None,
+        timeout: Number | None = None,
+    ) -> AsyncPermit: ...
+
     def acquire(
         self, tokens: Tokens = 1, *, block: bool | None = None, timeout: Number | None = None
-    ) -> Permit:
+    ) -> Permit | AsyncPermit:
         """Prepare to take tokens; they are taken on entering `with`, `async with` or `await`.
 
         Args:
@@ -103,9 +127,8 @@ class RateLimiter:
         """
         if tokens is not _ONE:
             self._bucket._check(tokens)
-        if block is None and timeout is None:
-            return Permit(self, tokens)
-        return Permit(self._with(block, timeout), tokens)
+        limiter = self if block is None and timeout is None else self._with(block, timeout)
+        return limiter._permit(tokens)
 
     def cost(self, tokens: Cost) -> Callable[[F], F]:
         """Make a decorator that charges each call this many tokens.
@@ -125,17 +148,27 @@ class RateLimiter:
         """Decorate `func`: one token per call."""
         return charging(self)(func)
 
-    def __enter__(self) -> Permit:
-        return Permit(self, 1).__enter__()
+    def __enter__(self: RateLimiter[Bucket]) -> Permit:
+        return self.acquire().__enter__()
 
     def __exit__(self, *exc_info: object) -> None:
         pass
 
-    async def __aenter__(self) -> Permit:
-        return await Permit(self, 1)
+    @overload
+    async def __aenter__(self: RateLimiter[Bucket]) -> Permit: ...
+
+    @overload
+    async def __aenter__(self: RateLimiter[AsyncBucket]) -> AsyncPermit: ...
+
+    async def __aenter__(self) -> Permit | AsyncPermit:
+        return await self._permit(1)
 
     async def __aexit__(self, *exc_info: object) -> None:
         pass
+
+    def _permit(self, tokens: Tokens) -> Permit | AsyncPermit:
+        awaited = isinstance(self._bucket, AsyncBucket)
+        return AsyncPermit(self, tokens) if awaited else Permit(self, tokens)
 
     def _move_to(self, clock: Clock) -> Any:
         return self._bucket._move_to(clock)
@@ -150,43 +183,22 @@ class RateLimiter:
     def _check_payable(self, tokens: Tokens) -> None:
         """Refuse a cost that no call could ever pay."""
         self._bucket._check(tokens)
-        if not self._block and self._bucket.retry_after(tokens) == math.inf:
-            raise self._refusal(tokens)
+        if not self._block and not self._bucket._fits(tokens):
+            raise self._bucket._refusal(tokens, math.inf)
 
-    def _with(self, block: bool | None, timeout: Number | None) -> RateLimiter:
+    def _with(self, block: bool | None, timeout: Number | None) -> RateLimiter[B_co]:
         """Return a limiter over the same bucket with another policy."""
         block = self._block if block is None else block
         if timeout is None and block is True:
             timeout = self._timeout
         return RateLimiter(self._bucket, block=block, timeout=timeout)
 
-    def _take(self, tokens: Tokens) -> float:
-        """Take tokens as the policy says; return the seconds waited."""
-        if self._bucket.allow(tokens):
-            return 0.0
-        if self._block:
-            return self._bucket._wait(tokens, self._timeout)
-        raise self._refusal(tokens)
+    def _take(self, tokens: Tokens) -> Acquired:
+        """Take tokens as the policy says."""
+        return self._bucket._acquire(tokens, self._block, self._timeout)
 
-    async def _take_async(self, tokens: Tokens) -> float:
-        if self._bucket.allow(tokens):
-            return 0.0
-        if self._block:
-            return await self._bucket._wait_async(tokens, self._timeout)
-        raise self._refusal(tokens)
-
-    def _refusal(self, tokens: Tokens) -> Exception:
-        delay = self._bucket.retry_after(tokens)
-        if delay == math.inf:
-            return CostExceedsCapacity(
-                f"a cost of {shown(tokens)} is above the capacity of {self._bucket.capacity:g}; "
-                "lower the cost, raise the capacity, or wait for the tokens with block=True"
-            )
-        return RateLimitExceeded(
-            f"rate limit exceeded: a cost of {shown(tokens)} can be paid in {delay:.6g} s",
-            retry_after=delay,
-            tokens=tokens,
-        )
+    async def _take_async(self, tokens: Tokens) -> Acquired:
+        return await self._bucket._acquire_async(tokens, self._block, self._timeout)
 
 
 def check_policy(block: bool, timeout: Number | None) -> None:
@@ -200,24 +212,21 @@ def check_policy(block: bool, timeout: Number | None) -> None:
         )
 
 
-class Permit:
+class BasePermit:
     """Tokens for one piece of work, taken on entering `with`, `async with` or `await`.
-
-        with limiter.acquire(estimate) as permit:
-            reply = call()
-            permit.settle(reply.used)
 
     Made by `RateLimiter.acquire`. Leaving the block, even by an exception, changes nothing.
     A permit that is dropped without having been entered emits a RuntimeWarning, because the code
     it was meant for has not been limited.
     """
 
-    __slots__ = ("_limiter", "_paid", "_state", "_tokens", "_waited")
+    __slots__ = ("_limiter", "_paid", "_payer", "_state", "_tokens", "_waited")
 
-    def __init__(self, limiter: RateLimiter, tokens: Tokens) -> None:
+    def __init__(self, limiter: RateLimiter[BaseBucket], tokens: Tokens) -> None:
         self._limiter = limiter
         self._tokens = tokens
         self._waited = 0.0
+        self._payer = limiter.bucket
         self._paid: Paid | None = None  # what it has paid, once that is corrected
         self._state = _NEW
 
@@ -231,39 +240,10 @@ class Permit:
         """How long its tokens were waited for, in seconds."""
         return self._waited
 
-    def settle(self, actual: Tokens) -> None:
-        """Say what the work really cost: the rest is given back, or the excess charged.
-
-        Charging may leave the bucket in debt, which those who come later wait out. It may be
-        called again when more is known.
-
-        Args:
-            actual: How many tokens were used; 0 or more. For a group, a mapping may name some of
-                its buckets; the others stay as they are.
-
-        Raises:
-            RuntimeError: The permit has not been entered, was refused, or has been refunded.
-            TypeError: `actual` is not a real number, or a mapping for a single bucket.
-            ValueError: `actual` is negative, NaN or infinite, or names an unknown bucket.
-        """
-        bucket = self._limiter.bucket
-        bucket._correct(self._paid_so_far("settle"), bucket._paid(actual))
-
-    def refund(self) -> None:
-        """Give all tokens back, because the work never happened. A second call does nothing.
-
-        Raises:
-            RuntimeError: The permit has not been entered, or was refused.
-        """
-        if self._state is not _REFUNDED:
-            paid = self._paid_so_far("refund")
-            self._state = _REFUNDED
-            self._limiter.bucket._correct(paid, dict.fromkeys(paid, Fraction(0)))
-
     def __enter__(self) -> Self:
         self._enter_once()
         try:
-            self._waited = self._limiter._take(self._tokens)
+            self._waited, self._payer = self._limiter._take(self._tokens)
         except BaseException:
             self._state = _REFUSED
             raise
@@ -275,7 +255,7 @@ class Permit:
     async def __aenter__(self) -> Self:
         self._enter_once()
         try:
-            self._waited = await self._limiter._take_async(self._tokens)
+            self._waited, self._payer = await self._limiter._take_async(self._tokens)
         except BaseException:
             self._state = _REFUSED
             raise
@@ -296,8 +276,14 @@ class Permit:
         if self._state is not _ENTERED:
             raise RuntimeError(f"cannot {action} a permit that is {self._state}")
         if self._paid is None:
-            self._paid = self._limiter.bucket._paid(self._tokens)
+            self._paid = self._payer._paid(self._tokens)
         return self._paid
+
+    def _all_back(self) -> tuple[Paid, Paid]:
+        """Return what it has paid, and nothing, to be paid instead."""
+        paid = self._paid_so_far("refund")
+        self._state = _REFUNDED
+        return paid, dict.fromkeys(paid, Fraction(0))
 
     def __del__(self) -> None:
         if getattr(self, "_state", None) is _NEW:  # an interrupt may leave a permit half made
@@ -312,3 +298,65 @@ class Permit:
     def __repr__(self) -> str:
         state = f"waited={self._waited:g}" if self._state is _ENTERED else self._state
         return f"{type(self).__name__}(tokens={self._tokens}, {state})"
+
+
+class Permit(BasePermit):
+    """Tokens for one piece of work, taken on entering `with`, `async with` or `await`.
+
+        with limiter.acquire(estimate) as permit:
+            reply = call()
+            permit.settle(reply.used)
+
+    Made by `RateLimiter.acquire`. Leaving the block, even by an exception, changes nothing.
+    A permit that is dropped without having been entered emits a RuntimeWarning, because the code
+    it was meant for has not been limited.
+    """
+
+    __slots__ = ()
+
+    def settle(self, actual: Tokens) -> None:
+        """Say what the work really cost: the rest is given back, or the excess charged.
+
+        Charging may leave the bucket in debt, which those who come later wait out. It may be
+        called again when more is known.
+
+        Args:
+            actual: How many tokens were used; 0 or more. For a group, a mapping may name some of
+                its buckets; the others stay as they are.
+
+        Raises:
+            RuntimeError: The permit has not been entered, was refused, or has been refunded.
+            TypeError: `actual` is not a real number, or a mapping for a single bucket.
+            ValueError: `actual` is negative, NaN or infinite, or names an unknown bucket.
+        """
+        self._payer._correct(self._paid_so_far("settle"), self._payer._paid(actual))
+
+    def refund(self) -> None:
+        """Give all tokens back, because the work never happened. A second call does nothing.
+
+        Raises:
+            RuntimeError: The permit has not been entered, or was refused.
+        """
+        if self._state is not _REFUNDED:
+            self._payer._correct(*self._all_back())
+
+
+class AsyncPermit(BasePermit):
+    """A permit of a bucket that is asked over an event loop: as `Permit`, with calls to await.
+
+    async with limiter.acquire(estimate) as permit:
+        reply = await call()
+        await permit.settle(reply.used)
+    """
+
+    __slots__ = ()
+
+    async def settle(self, actual: Tokens) -> None:
+        """Say what the work really cost; see `Permit.settle`."""
+        paid = self._paid_so_far("settle")
+        await self._payer._correct_async(paid, self._payer._paid(actual))
+
+    async def refund(self) -> None:
+        """Give all tokens back, because the work never happened; see `Permit.refund`."""
+        if self._state is not _REFUNDED:
+            await self._payer._correct_async(*self._all_back())

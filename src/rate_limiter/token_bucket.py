@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Self
 
-from .bucket import Bucket, Tokens
+from .bucket import Tokens
 from .clock import NANO, SYSTEM_CLOCK, Clock
 from .ledger import Ledger, exclusive
 from .line import Line
+from .local_bucket import LocalBucket
 from .rates import Number, non_negative, parse_rate, positive, shown
 from .sleeping import Sleeper
 from .waiting import Prices, refresh, restate, wake
@@ -20,7 +21,7 @@ __all__ = ["TokenBucket"]
 _ONE = 1  # what nearly every call costs; knowing it by identity spares a fifth of `allow`
 
 
-class TokenBucket(Bucket):
+class TokenBucket(LocalBucket):
     """Hold up to `capacity` tokens and get `tokens_per_second` new ones, evenly, all the time.
 
     Think of a jar of coins that someone tops up at a steady pace until it is full. Whoever wants
@@ -119,7 +120,7 @@ class TokenBucket(Bucket):
             tokens = math.nextafter(tokens, 0.0)
         return tokens
 
-    def allow(self, tokens: Tokens = 1) -> bool:  # noqa: D102 - as for every bucket
+    def allow(self, tokens: Tokens = 1) -> bool:
         ledger = self._ledger
         cost = ledger.unit if tokens is _ONE else ledger.cost(_number(tokens))
         now = self._now() * ledger.scale

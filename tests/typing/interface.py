@@ -50,20 +50,25 @@ def check_group_and_keys() -> None:
     group = BucketGroup(bucket, requests=bucket)
     assert_type(group.allow({"requests": 2}), bool)
     limiters = KeyedRateLimiter(lambda: bucket, block=False, max_keys=10)
-    assert_type(limiters["ada"], RateLimiter)
+    assert_type(limiters["ada"], RateLimiter[TokenBucket])
     with RateLimiter(group).acquire({"requests": 2}) as permit:
         permit.settle({"requests": 3})
         permit.refund()
 
 
 def check_limiter() -> None:
-    assert_type(limiter.bucket, Bucket)
+    assert_type(limiter.bucket, TokenBucket)
     assert_type(limiter.block, bool)
     with limiter as permit:
         assert_type(permit, Permit)
     with limiter.acquire(3, block=True, timeout=2) as permit:
         assert_type(permit, Permit)
         assert_type(permit.waited, float)
+
+
+def check_limiter_of_any_bucket(limiter: RateLimiter) -> None:
+    assert_type(limiter.bucket, Bucket)
+    assert_type(limiter.acquire(), Permit)
 
 
 async def check_limiter_in_task() -> None:

@@ -47,8 +47,8 @@ def check_decorators() -> None:
 
 
 def check_limiter() -> None:
-    RateLimiter(10)  # type: ignore[arg-type]
-    RateLimiter(limiter)  # type: ignore[arg-type]
+    RateLimiter(10)  # type: ignore[type-var]
+    RateLimiter(limiter)  # type: ignore[type-var]
     RateLimiter(bucket, True)  # type: ignore[call-arg]
     RateLimiter(bucket, block=None)  # type: ignore[arg-type]
     limiter.block = False  # type: ignore[misc]
