@@ -6,7 +6,13 @@ import math
 
 import pytest
 
-from rate_limiter import CostExceedsCapacity, RateLimitExceeded, per_instance, rate_limited
+from rate_limiter import (
+    CostExceedsCapacity,
+    RateLimitExceeded,
+    TokenBucket,
+    per_instance,
+    rate_limited,
+)
 from rate_limiter.testing import ManualClock
 
 
@@ -21,7 +27,7 @@ def test_take_arguments_by_position():
     by_position = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     by_name = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     assert by_position == ["capacity", "rate", "cost", "block"]
-    assert by_name == ["timeout", "key", "clock"]
+    assert by_name == ["timeout", "key", "clock", "make_bucket"]
 
 
 def test_pass_everything_by_position(clock):
@@ -168,3 +174,42 @@ def test_use_machine_clock_by_default():
     """Without a clock, time is the machine's."""
     limited = rate_limited(1, 1e9)(len)
     assert [limited("abc") for _ in range(100)] == [3] * 100
+
+
+def test_make_bucket_gets_the_terms_and_gives_the_bucket():
+    """A bucket of the caller's own making is charged, on the terms of the decorator."""
+    made = []
+
+    def make(capacity, rate):
+        made.append(TokenBucket(capacity, rate))
+        return made[-1]
+
+    limited = rate_limited(2, "60/minute", block=False, make_bucket=make)(len)
+
+    assert limited("abc") == 3
+    assert limited.limiter.bucket is made[0]
+    assert (made[0].capacity, made[0].tokens_per_second) == (2, 1)
+
+
+@pytest.mark.parametrize("takes_key", [True, False])
+def test_make_bucket_with_a_key_is_given_it_if_it_takes_it(takes_key):
+    """Each key has a bucket of its own, whether or not its maker wants to know the key."""
+    keys = []
+
+    def make_for(capacity, rate, key):
+        keys.append(key)
+        return TokenBucket(capacity, rate)
+
+    make = make_for if takes_key else TokenBucket
+    limited = rate_limited(1, 1, block=False, key=lambda word: word[0], make_bucket=make)(len)
+
+    assert [limited("abc"), limited("bcd")] == [3, 3]
+    with pytest.raises(RateLimitExceeded):
+        limited("axx")
+    assert keys == (["a", "b"] if takes_key else [])
+
+
+def test_make_bucket_with_a_clock_is_refused():
+    """A clock that would be ignored is a mistake."""
+    with pytest.raises(ValueError, match="clock is for the default bucket"):
+        rate_limited(1, 1, clock=ManualClock(), make_bucket=TokenBucket)

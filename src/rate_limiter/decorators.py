@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
+from .bucket import BaseBucket
 from .charges import Cost, charging
 from .clock import Clock
 from .keyed import InstanceRateLimiter, KeyedRateLimiter, per_instance
@@ -26,6 +28,7 @@ def rate_limited(
     timeout: Number | None = None,
     key: Callable[..., Hashable] | None = None,
     clock: Clock | None = None,
+    make_bucket: Callable[..., BaseBucket] | None = None,
 ) -> Callable[[F], F]:
     """Make a decorator that limits how often something is called.
 
@@ -49,6 +52,8 @@ def rate_limited(
         key: A callable that gets the call's arguments and returns a hashable: one bucket for each.
             `per_instance`: one bucket for each `self`.
         clock: Where time comes from; the machine's monotonic clock if None.
+        make_bucket: A callable that gets `capacity`, tokens per second, and if there is a `key`,
+            what it returned for the call, and returns a bucket; a `TokenBucket` if None.
 
     Raises:
         CostExceedsCapacity: `cost` is a number above `capacity`, and calls do not wait.
@@ -56,17 +61,20 @@ def rate_limited(
         ValueError: A number is out of range, or `rate` is not in a form that can be read.
     """
     tokens_per_second = parse_rate(rate)[1] if isinstance(rate, str) else rate
-
-    def make_bucket() -> TokenBucket:
-        return TokenBucket(capacity, tokens_per_second, clock=clock)
-
-    limiter = RateLimiter(make_bucket(), block=block, timeout=timeout)
+    if make_bucket is not None and clock is not None:
+        raise ValueError("clock is for the default bucket; give it to what make_bucket makes")
+    terms = (capacity, tokens_per_second)
+    local = partial(TokenBucket, *terms, clock=clock)
+    limiter: RateLimiter[Any] = RateLimiter(local(), block=block, timeout=timeout)
     if not callable(cost):
         limiter._check_payable(cost)
     if key is None:
+        if make_bucket is not None:
+            limiter = RateLimiter(make_bucket(*terms), block=block, timeout=timeout)
         return charging(limiter, cost)
     if not callable(key):
         raise TypeError(f"key must be a callable that gets the call's arguments, got {shown(key)}")
+    make = local if make_bucket is None else partial(make_bucket, *terms)
     if key is per_instance:
-        return charging(InstanceRateLimiter(make_bucket, block, timeout), cost, key)
-    return charging(KeyedRateLimiter(make_bucket, block=block, timeout=timeout), cost, key)
+        return charging(InstanceRateLimiter(make, block, timeout), cost, key)
+    return charging(KeyedRateLimiter(make, block=block, timeout=timeout), cost, key)
