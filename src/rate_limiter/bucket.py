@@ -6,18 +6,63 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from fractions import Fraction
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 from .clock import Clock
 from .exceptions import CostExceedsCapacity, RateLimitExceeded
 from .rates import Number, shown
 
-__all__ = ["Acquired", "AsyncBucket", "BaseBucket", "Bucket", "Paid", "Reservation", "Tokens"]
+__all__ = [
+    "Acquired",
+    "AsyncBucket",
+    "AsyncReservation",
+    "BaseBucket",
+    "Bucket",
+    "Paid",
+    "Payer",
+    "Reservation",
+    "Tokens",
+    "number_of",
+]
 
 Tokens: TypeAlias = Number | Mapping[str, Number]
 """A number of tokens, or for a group a number for each of its named buckets."""
 Paid: TypeAlias = dict[Any, Fraction]
 """How many tokens were paid, by where they are kept."""
+
+
+def number_of(tokens: Tokens) -> Number:
+    """Return the cost of a single bucket.
+
+    Raises:
+        TypeError: It is a mapping.
+    """
+    if isinstance(tokens, Mapping):
+        raise TypeError(
+            f"a TokenBucket takes a number of tokens, got {shown(tokens)}; "
+            "a cost for each of several named buckets needs a BucketGroup"
+        )
+    return tokens
+
+
+class Payer(Protocol):
+    """What has been charged, and may have to be corrected."""
+
+    def _paid(self, tokens: Tokens) -> Paid:
+        """Return what so many tokens are in each place where they are kept; there may be none."""
+        ...
+
+    def _correct(self, paid: Paid, used: Paid) -> None:
+        """Charge what was used beyond what was paid, or give the rest back, and note it as paid."""
+        ...
+
+    async def _correct_async(self, paid: Paid, used: Paid) -> None:
+        """Do as `_correct` from within a task."""
+        ...
+
+
+Acquired: TypeAlias = tuple[float, Payer]
+"""The seconds waited, and what was charged."""
 
 
 class BaseBucket(ABC):
@@ -50,7 +95,7 @@ class BaseBucket(ABC):
         """Take tokens, and wait for them or refuse, as a limiter says.
 
         Returns:
-            The seconds waited, and the bucket that was charged.
+            The seconds waited, and what was charged.
 
         Raises:
             CostExceedsCapacity: They never fit at once, and `block` is False.
@@ -66,16 +111,13 @@ class BaseBucket(ABC):
         """Return what takes so many tokens if they are there, or says no without having looked."""
 
     @abstractmethod
-    def _paid(self, tokens: Tokens) -> Paid:
-        """Return what so many tokens are in each place where they are kept; there may be none."""
+    def _paid(self, tokens: Tokens) -> Paid: ...
 
     @abstractmethod
-    def _correct(self, paid: Paid, used: Paid) -> None:
-        """Charge what was used beyond what was paid, or give the rest back, and note it as paid."""
+    def _correct(self, paid: Paid, used: Paid) -> None: ...
 
     @abstractmethod
-    async def _correct_async(self, paid: Paid, used: Paid) -> None:
-        """Do as `_correct` from within a task."""
+    async def _correct_async(self, paid: Paid, used: Paid) -> None: ...
 
     @abstractmethod
     def _full_in(self) -> int:
@@ -92,6 +134,10 @@ class BaseBucket(ABC):
     @abstractmethod
     def _move_back(self, state: Any) -> None:
         """Go on as before `_move_to`."""
+
+    def _group(self, unnamed: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Return a group of such buckets, if they make their own; None otherwise."""
+        return None
 
     def _refusal(self, tokens: Tokens, delay: float) -> Exception:
         """Return the error for a cost that can be paid only after so many seconds."""
@@ -123,10 +169,6 @@ class BaseBucket(ABC):
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         self.__reduce__()
-
-
-Acquired: TypeAlias = tuple[float, BaseBucket]
-"""The seconds waited, and the bucket that was charged."""
 
 
 class Bucket(BaseBucket):
@@ -267,5 +309,57 @@ class AsyncBucket(BaseBucket):
     __slots__ = ()
 
     @abstractmethod
-    def allow(self, tokens: Tokens = 1) -> Awaitable[bool]:
+    async def allow(self, tokens: Tokens = 1) -> bool:
         """Take tokens if they are there now; see `Bucket.allow`."""
+
+    async def try_consume(self, tokens: Tokens = 1) -> bool:
+        """Do as `allow`."""
+        return await self.allow(tokens)
+
+    @abstractmethod
+    async def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
+        """Suspend this task until the tokens are there, and take them; see `Bucket.wait`."""
+
+    async def wait_async(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
+        """Do as `wait`; it is what other buckets call this."""
+        await self.wait(tokens, timeout)
+
+    @abstractmethod
+    async def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> AsyncReservation:
+        """Take tokens now for a use later; see `Bucket.reserve`."""
+
+    @abstractmethod
+    async def refund(self, tokens: Tokens) -> None:
+        """Give tokens back; see `Bucket.refund`."""
+
+    @abstractmethod
+    async def pause(self, seconds: Number) -> None:
+        """Admit nobody for so many seconds; see `Bucket.pause`."""
+
+    @abstractmethod
+    async def retry_after(self, tokens: Tokens = 1) -> float:
+        """Return the seconds until `allow(tokens)` could succeed; see `Bucket.retry_after`."""
+
+    @property
+    @abstractmethod
+    def available_tokens(self) -> Awaitable[float]:
+        """What could be taken right now, in tokens: `await bucket.available_tokens`."""
+
+
+class AsyncReservation(ABC):
+    """Tokens taken now for a use later; made by `AsyncBucket.reserve`."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def delay(self) -> float:
+        """How long until the tokens may be used, in seconds; 0.0 means now."""
+
+    @abstractmethod
+    async def cancel(self) -> None:
+        """Give the tokens back, for they will not be used; see `Reservation.cancel`."""
+
+    @abstractmethod
+    async def settle(self, actual: Tokens) -> None:
+        """Say what was really used; see `Reservation.settle`."""

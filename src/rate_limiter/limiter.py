@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
-from .bucket import Acquired, AsyncBucket, BaseBucket, Bucket, Paid, Tokens
+from .bucket import Acquired, AsyncBucket, BaseBucket, Bucket, Paid, Payer, Tokens
 from .charges import Cost, charging
 from .clock import Clock, timeout_nanoseconds
 from .rates import Number, shown
@@ -226,7 +226,7 @@ class BasePermit:
         self._limiter = limiter
         self._tokens = tokens
         self._waited = 0.0
-        self._payer = limiter.bucket
+        self._payer: Payer = limiter.bucket
         self._paid: Paid | None = None  # what it has paid, once that is corrected
         self._state = _NEW
 

@@ -21,6 +21,7 @@ __all__ = [
     "is_infinite",
     "non_negative",
     "parse_rate",
+    "per_second",
     "positive",
     "positive_float",
     "real",
@@ -70,6 +71,16 @@ def positive(value: Number, name: str) -> Fraction:
 # Callers repeat a few costs, and finding the fraction takes microseconds. For floats only: to a
 # cache, 1 and True are the same.
 positive_float = lru_cache(maxsize=1024)(positive)
+
+
+def per_second(value: Number) -> Fraction:
+    """Read a rate in tokens per second; see `positive` for what is raised."""
+    if isinstance(value, str):
+        raise TypeError(
+            f"tokens_per_second must be a real number, got {shown(value)}; "
+            "for a rate in words use TokenBucket.from_rate()"
+        )
+    return positive(value, "tokens_per_second")
 
 
 def non_negative(value: Number, name: str) -> Fraction:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Self
 
-from .bucket import Tokens
+from .bucket import Tokens, number_of
 from .clock import NANO, SYSTEM_CLOCK, Clock
 from .ledger import Ledger, exclusive
 from .line import Line
 from .local_bucket import LocalBucket
-from .rates import Number, non_negative, parse_rate, positive, shown
+from .rates import Number, non_negative, parse_rate, per_second, positive, shown
 from .sleeping import Sleeper
 from .waiting import Prices, refresh, restate, wake
 
@@ -59,7 +58,7 @@ class TokenBucket(LocalBucket):
         initial_tokens: Number | None = None,
         clock: Clock | None = None,
     ) -> None:
-        ledger = Ledger(positive(capacity, "capacity"), _read_rate(tokens_per_second))
+        ledger = Ledger(positive(capacity, "capacity"), per_second(tokens_per_second))
         missing = 0 if initial_tokens is None else ledger.span - _read_level(initial_tokens, ledger)
         self._ledger = ledger
         self._line: Line | None = None
@@ -122,7 +121,7 @@ class TokenBucket(LocalBucket):
 
     def allow(self, tokens: Tokens = 1) -> bool:
         ledger = self._ledger
-        cost = ledger.unit if tokens is _ONE else ledger.cost(_number(tokens))
+        cost = ledger.unit if tokens is _ONE else ledger.cost(number_of(tokens))
         now = self._now() * ledger.scale
         latest = now + ledger.span - cost
         if ledger.full_at <= latest and ledger.charge(cost, now, latest) <= latest:
@@ -145,7 +144,7 @@ class TokenBucket(LocalBucket):
             ValueError: An argument is not positive and finite.
         """
         new_capacity = None if capacity is None else positive(capacity, "capacity")
-        new_rate = None if tokens_per_second is None else _read_rate(tokens_per_second)
+        new_rate = None if tokens_per_second is None else per_second(tokens_per_second)
         wake(self._restate(new_capacity, new_rate, self._now()))
 
     @property
@@ -154,11 +153,11 @@ class TokenBucket(LocalBucket):
 
     def _prices(self, tokens: Tokens) -> Prices:
         line = self._own_line()
-        return [(line, line.ledger.cost(_number(tokens)))]
+        return [(line, line.ledger.cost(number_of(tokens)))]
 
     def _amounts(self, tokens: Tokens) -> Prices:
         line = self._own_line()
-        return [(line, line.ledger.amount(_number(tokens)))]
+        return [(line, line.ledger.amount(number_of(tokens)))]
 
     def _full_in(self) -> int:
         if self._line is not None:
@@ -213,24 +212,6 @@ class TokenBucket(LocalBucket):
             f"tokens_per_second={self.tokens_per_second:g}, "
             f"available_tokens={self.available_tokens:g})"
         )
-
-
-def _number(tokens: Tokens) -> Number:
-    if isinstance(tokens, Mapping):
-        raise TypeError(
-            f"a TokenBucket takes a number of tokens, got {shown(tokens)}; "
-            "a cost for each of several named buckets needs a BucketGroup"
-        )
-    return tokens
-
-
-def _read_rate(tokens_per_second: Number) -> Fraction:
-    if isinstance(tokens_per_second, str):
-        raise TypeError(
-            f"tokens_per_second must be a real number, got {shown(tokens_per_second)}; "
-            "for a rate in words use TokenBucket.from_rate()"
-        )
-    return positive(tokens_per_second, "tokens_per_second")
 
 
 def _read_level(initial_tokens: Number, ledger: Ledger) -> int:

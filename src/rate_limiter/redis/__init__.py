@@ -1,0 +1,6 @@
+"""One limit for many machines: buckets whose tokens are kept by a Redis or Valkey server."""
+
+from .async_token_bucket import AsyncRedisTokenBucket
+from .token_bucket import RedisTokenBucket
+
+__all__ = ["AsyncRedisTokenBucket", "RedisTokenBucket"]

@@ -1,0 +1,225 @@
+"""Buckets on a server for asyncio: one call, one round trip, one sleep."""
+
+from __future__ import annotations
+
+import math
+from asyncio import CancelledError, Task, ensure_future, shield
+from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any, NoReturn
+
+from ..bucket import Acquired, AsyncBucket, AsyncReservation, Paid, Reservation, Tokens
+from ..clock import seconds
+from ..exceptions import BackendError
+from ..rates import Number
+from ..sleeping import task_sleeper
+from .base import Grant, Limits, RedisBucket, fit
+from .fallback import Understudy
+from .script import Charges, Request, request
+from .wire import async_wire
+
+__all__ = ["AwaitingRedisBucket"]
+
+_background: set[Task[Any]] = set()  # an event loop keeps only weak references
+
+
+class AwaitingRedisBucket(RedisBucket, AsyncBucket):
+    """A bucket on a server that is asked from asyncio tasks."""
+
+    __slots__ = ("_wire",)
+
+    def __init__(self, client: Any, limits: Limits, fallback: Understudy | None) -> None:
+        self._wire = async_wire(client)
+        super().__init__(client, limits, fallback)
+
+    async def allow(self, tokens: Tokens = 1) -> bool:
+        charges = self._limits.charges(tokens)
+        if not fit(charges):
+            return False
+        try:
+            return bool(await self._take(charges, request(b"take", charges)) == 0)
+        except BackendError as error:
+            return self._instead(error).allow(tokens)
+
+    async def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
+        await self._acquire_async(tokens, block=True, timeout=timeout)
+
+    async def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> AsyncReservation:
+        charges, asking = self._asking(tokens, block=True, timeout=timeout)
+        try:
+            reply = await self._take(charges, asking)
+        except BackendError as error:
+            return _LocalReservation(self._instead(error).reserve(tokens, timeout))
+        grant = self._granted(charges, reply, tokens, block=True, timeout=timeout)
+        return _RedisReservation(self, grant)
+
+    async def refund(self, tokens: Tokens) -> None:
+        asking = self._refunding(tokens)
+        try:
+            await self._ask(asking)
+        except BackendError as error:
+            self._instead(error).refund(tokens)
+
+    async def pause(self, seconds: Number) -> None:
+        asking = self._pausing(seconds)
+        try:
+            await self._ask(asking)
+        except BackendError as error:
+            self._instead(error).pause(seconds)
+
+    async def retry_after(self, tokens: Tokens = 1) -> float:
+        charges = self._limits.charges(tokens)
+        if not fit(charges):
+            return math.inf
+        try:
+            return seconds(await self._ask(request(b"take", charges, -1)) * 1_000)
+        except BackendError as error:
+            return self._instead(error).retry_after(tokens)
+
+    @property
+    def available_tokens(self) -> Awaitable[float]:
+        """What could be taken right now, in tokens: `await bucket.available_tokens`."""
+        return self._available()
+
+    async def _available(self) -> float:
+        try:
+            return self._levels(await self._ask(request(b"level", self._limits.everything())))
+        except BackendError as error:
+            return self._instead(error).available_tokens
+
+    def _acquire(self, tokens: Tokens, block: bool, timeout: Number | None) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} answers only in asyncio tasks: use 'async with', 'await' or "
+            "a coroutine function, or RedisTokenBucket with a redis.Redis client"
+        )
+
+    async def _acquire_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
+        asked = self._now()
+        charges, asking = self._asking(tokens, block, timeout)
+        try:
+            reply = await self._take(charges, asking)
+        except BackendError as error:
+            return await self._instead(error)._acquire_async(tokens, block, timeout)
+        grant = self._granted(charges, reply, tokens, block, timeout)
+        if not grant.tickets:
+            return 0.0, self
+        await self._sleep(grant)
+        return seconds(self._now() - asked), self
+
+    def _correct(self, paid: Paid, used: Paid) -> NoReturn:
+        self._acquire(1, block=False, timeout=None)
+
+    async def _correct_async(self, paid: Paid, used: Paid) -> None:
+        asking = self._correcting(paid, used)
+        if asking is not None:
+            try:
+                await self._ask(asking)
+            except BackendError as error:
+                self._instead(error)
+        paid.update(used)
+
+    async def _sleep(self, grant: Grant) -> None:
+        """Sleep until the tokens are there; who is cancelled gives them back."""
+        sleeper = task_sleeper()
+        try:
+            while self._now() < grant.due:
+                await self._clock.sleep_async(sleeper, grant.due)
+        except BaseException:
+            await shield(_in_background(self._give_back(grant)))
+            raise
+
+    async def _take(self, charges: Charges, asking: Request) -> Any:
+        """Ask to take tokens; who is cancelled meanwhile gives back what it gets."""
+        call = _in_background(self._ask(asking))
+        try:
+            return await shield(call)
+        except CancelledError:
+            call.add_done_callback(partial(self._abandon, charges))
+            raise
+
+    def _abandon(self, charges: Charges, call: Task[Any]) -> None:
+        if call.cancelled() or call.exception() is not None:
+            return
+        reply = call.result()
+        if reply == 0 or isinstance(reply, list):
+            _in_background(self._give_back(Grant(charges, reply, self._now())))
+
+    async def _give_back(self, grant: Grant) -> None:
+        with suppress(BackendError):  # whoever is leaving has another reason to
+            await self._ask(grant.undoing())
+
+    async def _ask(self, asking: Request) -> Any:
+        """Return the script's reply; see `BlockingRedisBucket._ask`."""
+        self._heed_outage()
+        try:
+            reply = await self._wire.ask(asking)
+        except BackendError as error:
+            self._note_failure(error)
+            raise
+        self._note_answer()
+        return reply
+
+
+def _in_background(work: Coroutine[Any, Any, Any]) -> Task[Any]:
+    """Run something to its end, even if who began it is cancelled."""
+    task = ensure_future(work)
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+    return task
+
+
+class _RedisReservation(AsyncReservation):
+    """Tokens on a server taken now for a use later."""
+
+    __slots__ = ("_bucket", "_cancelled", "_grant")
+
+    def __init__(self, bucket: AwaitingRedisBucket, grant: Grant) -> None:
+        self._bucket = bucket
+        self._grant = grant
+        self._cancelled = False
+
+    @property
+    def delay(self) -> float:
+        return seconds(max(self._grant.due - self._bucket._now(), 0))
+
+    async def cancel(self) -> None:
+        if self._cancelled:
+            return
+        self._cancelled = True
+        try:
+            await shield(_in_background(self._bucket._ask(self._grant.undoing())))
+        except BackendError as error:
+            self._cancelled = False
+            self._bucket._instead(error)
+
+    async def settle(self, actual: Tokens) -> None:
+        if self._cancelled:
+            raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
+        await self._bucket._correct_async(self._grant.paid, self._bucket._paid(actual))
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self._cancelled else f"delay={self.delay:g}"
+        return f"Reservation({state})"
+
+
+class _LocalReservation(AsyncReservation):
+    """A reservation of the fallback."""
+
+    __slots__ = ("_local",)
+
+    def __init__(self, local: Reservation) -> None:
+        self._local = local
+
+    @property
+    def delay(self) -> float:
+        return self._local.delay
+
+    async def cancel(self) -> None:
+        self._local.cancel()
+
+    async def settle(self, actual: Tokens) -> None:
+        self._local.settle(actual)
+
+    def __repr__(self) -> str:
+        return repr(self._local)

@@ -1,0 +1,213 @@
+"""What blocking and awaiting buckets have in common: everything but asking and sleeping."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, NoReturn, Protocol, Self
+
+from ..bucket import BaseBucket, Paid, Tokens
+from ..clock import SYSTEM_CLOCK, Clock, nanoseconds, seconds, timeout_nanoseconds
+from ..exceptions import BackendError
+from ..rates import Number, shown
+from .fallback import Understudy
+from .outage import Outage, outage_of
+from .script import Charges, Request, request
+from .terms import LONGEST
+from .wire import BucketFailure
+
+__all__ = ["Grant", "Limits", "RedisBucket", "fit"]
+
+_MICRO = 1_000  # nanoseconds in the microseconds that the server counts
+_NO_LIMIT = 2**53 - 1
+
+
+class Limits(Protocol):
+    """What a bucket on the server holds to: one limit, or several at once."""
+
+    @property
+    def capacity(self) -> float: ...
+    @property
+    def tokens_per_second(self) -> float: ...
+
+    def charges(self, tokens: Tokens) -> Charges:
+        """Return what to charge for so many tokens, or refuse what is no cost."""
+        ...
+
+    def paid(self, tokens: Tokens) -> Paid:
+        """Return what so many tokens are under each limit; there may be none."""
+        ...
+
+    def everything(self) -> Charges:
+        """Return all limits, and no charge."""
+        ...
+
+
+class Grant:
+    """What the script has taken: at once, or for when it has accrued."""
+
+    __slots__ = ("due", "paid", "tickets")
+
+    def __init__(self, charges: Charges, reply: Any, now: int) -> None:
+        self.paid: Paid = {limit: Fraction(units, limit.terms.unit) for limit, units in charges}
+        answer = [reply] if isinstance(reply, int) else reply
+        self.tickets: list[Any] = answer[1:]
+        self.due: int = now + answer[0] * _MICRO  # on the clock of this process
+
+    def undoing(self) -> Request:
+        """Return the call that gives it back."""
+        paid = [(limit, round(tokens * limit.terms.unit)) for limit, tokens in self.paid.items()]
+        if self.tickets:
+            return request(b"cancel", paid, tickets=self.tickets)
+        return request(b"correct", [(limit, -units) for limit, units in paid])
+
+
+class RedisBucket(BaseBucket, ABC):
+    """A bucket whose tokens are on a server: what it asks, and what the answers mean."""
+
+    __slots__ = ("_client", "_clock", "_fallback", "_limits", "_outage", "_own_outage")
+
+    def __init__(self, client: Any, limits: Limits, fallback: Understudy | None) -> None:
+        self._clock: Clock = SYSTEM_CLOCK
+        self._now = SYSTEM_CLOCK.now
+        self._client = client
+        self._limits = limits
+        self._fallback = fallback
+        self._outage = outage_of(client, self._now)
+        self._own_outage = Outage(self._now)
+
+    @property
+    def capacity(self) -> float:
+        """The most tokens it holds."""
+        return self._limits.capacity
+
+    @property
+    def tokens_per_second(self) -> float:
+        """How fast tokens come back."""
+        return self._limits.tokens_per_second
+
+    def _check(self, tokens: Tokens) -> None:
+        self._limits.charges(tokens)
+
+    def _fits(self, tokens: Tokens) -> bool:
+        return fit(self._limits.charges(tokens))
+
+    def _taker(self, tokens: Tokens) -> Callable[[], bool]:
+        return _never
+
+    def _paid(self, tokens: Tokens) -> Paid:
+        return self._limits.paid(tokens)
+
+    def _full_in(self) -> int:
+        return 0 if self._fallback is None else self._fallback._full_in()
+
+    def _twin(self) -> Self:
+        twin = object.__new__(type(self))
+        for base in type(self).__mro__:
+            for name in getattr(base, "__slots__", ()):
+                if name != "__weakref__":
+                    setattr(twin, name, getattr(self, name))
+        return twin
+
+    def _move_to(self, clock: Clock) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} goes by the clock of its server; "
+            "put a TokenBucket in its place to test with a ManualClock"
+        )
+
+    def _move_back(self, state: Any) -> NoReturn:
+        self._move_to(state)
+
+    def _asking(
+        self, tokens: Tokens, block: bool, timeout: Number | None
+    ) -> tuple[Charges, Request]:
+        """Return the call that takes tokens as a limiter says; see `BaseBucket._acquire`."""
+        limit = timeout_nanoseconds(timeout)
+        charges = self._limits.charges(tokens)
+        if not block and not fit(charges):
+            raise self._refusal(tokens, math.inf)
+        if not all(limit.terms.countable(units) for limit, units in charges):
+            raise ValueError(
+                f"tokens must be at most what comes back in 100 years, got {shown(tokens)}"
+            )
+        longest = (
+            0 if not block else _NO_LIMIT if limit is None else min(limit // _MICRO, _NO_LIMIT)
+        )
+        return charges, request(b"take", charges, longest)
+
+    def _granted(
+        self, charges: Charges, reply: Any, tokens: Tokens, block: bool, timeout: Number | None
+    ) -> Grant:
+        """Return what a call has taken, or raise because it has taken nothing."""
+        if reply == 0 or isinstance(reply, list):
+            return Grant(charges, reply, self._now())
+        delay = seconds(reply * _MICRO)
+        if block:
+            raise self._too_late(tokens, delay, timeout)
+        raise self._refusal(tokens, delay)
+
+    def _correcting(self, paid: Paid, used: Paid) -> Request | None:
+        """Return the call that charges what was used beyond what was paid, or gives back."""
+        changes = [
+            (limit, round((tokens - paid.get(limit, 0)) * limit.terms.unit))
+            for limit, tokens in used.items()
+        ]
+        charges = [(limit, units) for limit, units in changes if units]
+        if not all(limit.terms.countable(units) for limit, units in charges):
+            raise ValueError("a correction must be at most what comes back in 100 years")
+        return request(b"correct", charges) if charges else None
+
+    def _refunding(self, tokens: Tokens) -> Request:
+        charges = self._limits.charges(tokens)
+        return request(b"correct", [(limit, -units) for limit, units in charges])
+
+    def _pausing(self, length: Number) -> Request:
+        microseconds = -(-nanoseconds(length) // _MICRO)
+        if microseconds > LONGEST:
+            raise ValueError(f"seconds must be at most 100 years, got {shown(length)}")
+        return request(b"pause", self._limits.everything(), microseconds)
+
+    def _levels(self, reply: Any) -> float:
+        """Return what could be taken under every limit."""
+        lacks = zip(reply[::2], reply[1::2], strict=True)
+        return min(
+            limit.terms.level(*pair)
+            for (limit, _), pair in zip(self._limits.everything(), lacks, strict=True)
+        )
+
+    def _heed_outage(self) -> None:
+        """Leave the decision to the fallback while the server is known to be away."""
+        if self._fallback is not None and (self._outage.skips() or self._own_outage.skips()):
+            raise BackendError("the store of the bucket is away")
+
+    def _note_failure(self, error: BackendError) -> None:
+        if self._fallback is not None:
+            outage = self._own_outage if isinstance(error, BucketFailure) else self._outage
+            outage.failed(error)
+
+    def _note_answer(self) -> None:
+        self._outage.worked()
+        self._own_outage.worked()
+
+    def _instead(self, error: BackendError) -> Understudy:
+        """Return what decides in place of a server that failed, or raise."""
+        if self._fallback is None:
+            raise error
+        return self._fallback
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(capacity={self.capacity:g}, "
+            f"tokens_per_second={self.tokens_per_second:g})"
+        )
+
+
+def fit(charges: Charges) -> bool:
+    """Tell whether all of this could ever be there at once."""
+    return all(units <= limit.terms.span for limit, units in charges)
+
+
+def _never() -> bool:
+    return False

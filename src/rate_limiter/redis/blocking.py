@@ -1,0 +1,174 @@
+"""Buckets on a server for threads: one call, one round trip, one sleep."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from ..bucket import Acquired, Bucket, Paid, Reservation, Tokens
+from ..clock import seconds
+from ..exceptions import BackendError
+from ..rates import Number
+from ..sleeping import ThreadSleeper
+from .base import Grant, Limits, RedisBucket, fit
+from .fallback import Understudy
+from .script import Request, request
+from .wire import wire
+
+__all__ = ["BlockingRedisBucket"]
+
+
+class BlockingRedisBucket(RedisBucket, Bucket):
+    """A bucket on a server that is asked by blocking."""
+
+    __slots__ = ("_wire",)
+
+    def __init__(self, client: Any, limits: Limits, fallback: Understudy | None) -> None:
+        self._wire = wire(client)
+        super().__init__(client, limits, fallback)
+
+    def allow(self, tokens: Tokens = 1) -> bool:
+        charges = self._limits.charges(tokens)
+        if not fit(charges):
+            return False
+        try:
+            return bool(self._ask(request(b"take", charges)) == 0)
+        except BackendError as error:
+            return self._instead(error).allow(tokens)
+
+    def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
+        self._acquire(tokens, block=True, timeout=timeout)
+
+    async def wait_async(self, tokens: Tokens = 1, timeout: Number | None = None) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} would block the event loop; "
+            "use AsyncRedisTokenBucket with a redis.asyncio client"
+        )
+
+    def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> Reservation:
+        charges, asking = self._asking(tokens, block=True, timeout=timeout)
+        try:
+            reply = self._ask(asking)
+        except BackendError as error:
+            return self._instead(error).reserve(tokens, timeout)
+        grant = self._granted(charges, reply, tokens, block=True, timeout=timeout)
+        return _RedisReservation(self, grant)
+
+    def refund(self, tokens: Tokens) -> None:
+        asking = self._refunding(tokens)
+        try:
+            self._ask(asking)
+        except BackendError as error:
+            self._instead(error).refund(tokens)
+
+    def pause(self, seconds: Number) -> None:
+        asking = self._pausing(seconds)
+        try:
+            self._ask(asking)
+        except BackendError as error:
+            self._instead(error).pause(seconds)
+
+    def retry_after(self, tokens: Tokens = 1) -> float:
+        charges = self._limits.charges(tokens)
+        if not fit(charges):
+            return math.inf
+        try:
+            return seconds(self._ask(request(b"take", charges, -1)) * 1_000)
+        except BackendError as error:
+            return self._instead(error).retry_after(tokens)
+
+    @property
+    def available_tokens(self) -> float:
+        """What could be taken right now, in tokens; asks the server."""
+        try:
+            return self._levels(self._ask(request(b"level", self._limits.everything())))
+        except BackendError as error:
+            return self._instead(error).available_tokens
+
+    def _acquire(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
+        asked = self._now()
+        charges, asking = self._asking(tokens, block, timeout)
+        try:
+            reply = self._ask(asking)
+        except BackendError as error:
+            return self._instead(error)._acquire(tokens, block, timeout)
+        grant = self._granted(charges, reply, tokens, block, timeout)
+        if not grant.tickets:
+            return 0.0, self
+        self._sleep(grant)
+        return seconds(self._now() - asked), self
+
+    async def _acquire_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> NoReturn:
+        await self.wait_async(tokens, timeout)
+
+    def _correct(self, paid: Paid, used: Paid) -> None:
+        asking = self._correcting(paid, used)
+        if asking is not None:
+            try:
+                self._ask(asking)
+            except BackendError as error:
+                self._instead(error)
+        paid.update(used)
+
+    async def _correct_async(self, paid: Paid, used: Paid) -> None:
+        await self.wait_async()
+
+    def _sleep(self, grant: Grant) -> None:
+        """Sleep until the tokens are there; who is interrupted gives them back."""
+        sleeper = ThreadSleeper()
+        try:
+            while self._now() < grant.due:
+                self._clock.sleep(sleeper, grant.due)
+        except BaseException:
+            with suppress(BackendError):
+                self._ask(grant.undoing())
+            raise
+
+    def _ask(self, asking: Request) -> Any:
+        """Return the script's reply.
+
+        Raises:
+            BackendError: The server failed, or is left alone because it did a moment ago.
+        """
+        self._heed_outage()
+        try:
+            reply = self._wire.ask(asking)
+        except BackendError as error:
+            self._note_failure(error)
+            raise
+        self._note_answer()
+        return reply
+
+
+class _RedisReservation(Reservation):
+    """Tokens on a server taken now for a use later."""
+
+    __slots__ = ("_bucket", "_cancelled", "_grant")
+
+    def __init__(self, bucket: BlockingRedisBucket, grant: Grant) -> None:
+        self._bucket = bucket
+        self._grant = grant
+        self._cancelled = False
+
+    @property
+    def delay(self) -> float:
+        return seconds(max(self._grant.due - self._bucket._now(), 0))
+
+    def cancel(self) -> None:
+        if self._cancelled:
+            return
+        try:
+            self._bucket._ask(self._grant.undoing())
+        except BackendError as error:
+            self._bucket._instead(error)
+        self._cancelled = True
+
+    def settle(self, actual: Tokens) -> None:
+        if self._cancelled:
+            raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
+        self._bucket._correct(self._grant.paid, self._bucket._paid(actual))
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self._cancelled else f"delay={self.delay:g}"
+        return f"Reservation({state})"

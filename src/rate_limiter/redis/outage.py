@@ -1,0 +1,62 @@
+"""What is decided while the server is away, and when to try it again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+from ..clock import NANO
+from ..ledger import exclusive
+
+__all__ = ["PAUSE", "Outage", "outage_of"]
+
+_LOG = logging.getLogger("rate_limiter.redis")
+PAUSE = 1.0  # seconds for which the fallback decides before a call tries the server again
+
+
+class Outage:
+    """Notices that a server is away, and back again; for all buckets of a client.
+
+    While it is away, one call a second tries it, within the client's own timeouts; the others are
+    spared that. There is one warning for each outage.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self._next_try: int | None = None
+
+    @exclusive
+    def skips(self) -> bool:
+        """Tell whether to leave the server alone for now; who is told no, tries it."""
+        if self._next_try is None:
+            return False
+        now = self._now()
+        if now < self._next_try:
+            return True
+        self._next_try = now + round(PAUSE * NANO)
+        return False
+
+    def failed(self, reason: BaseException) -> None:
+        """Note that the server did not answer."""
+        if self._note(self._now() + round(PAUSE * NANO)) is None:
+            _LOG.warning("%s; the fallback decides until it is back", reason)
+
+    def worked(self) -> None:
+        """Note that the server has answered."""
+        if self._next_try is not None and self._note(None) is not None:
+            _LOG.info("the store of the bucket is back")
+
+    @exclusive
+    def _note(self, next_try: int | None) -> int | None:
+        before, self._next_try = self._next_try, next_try
+        return before
+
+
+_outages: WeakKeyDictionary[object, Outage] = WeakKeyDictionary()
+
+
+@exclusive
+def outage_of(client: object, now: Callable[[], int]) -> Outage:
+    """Return the one outage of a client."""
+    return _outages.setdefault(client, Outage(now))

@@ -1,0 +1,283 @@
+-- The algorithm of ledger.py on the server: a bucket is the instant at which it will be full again.
+--
+-- A key holds one bucket; no key, a full bucket. Instants are microseconds of the server's clock and a
+-- remainder: `scale` remainders are a microsecond, `unit` of them are a token. All are integers below
+-- 2^53, which a number here holds exactly. A value is, without the spaces,
+--
+--   1790000000123456 205                  full at that microsecond; a token takes 20 * 10^5 of them
+--   1790000000123456 :scale:unit          the same for a limit whose tokens take no such round time
+--   1790000000123456 +sub :scale:unit     full at a remainder after that microsecond
+--   ... =due:floor:floor_sub:last:holes   and callers wait
+--
+-- Who waits has been told how long, and asks no more. So that nobody who comes later passes the line,
+-- it keeps `due`, when its last caller leaves. So that tokens given back are not spent while those who
+-- wait keep their times, it keeps `floor`, before which the bucket cannot be full. And so that the
+-- tokens of callers who left are there again, it keeps which: `last` is its last caller's number, and a
+-- hole ;from-to:due:floor:floor_sub a run of callers who left, with what stood before the run.
+--
+-- KEYS       buckets
+-- ARGV[1]    take, level, correct, cancel or pause
+-- ARGV[2]    doubles: for take the longest wait, or -1 to ask only, for pause how long, in microseconds;
+--            then for each key: cost, cost_sub, span, span_sub, scale, unit
+--            (correct: a negative cost is given back)
+-- ARGV[3..]  for each key the digits or `:scale:unit` of its limit; to cancel, then its ticket
+--
+-- Replies    take: microseconds to wait, or an array of them and tickets if places in line were taken
+--            level: for each key how long until it is full, and the remainder
+--            or an error, and nothing has changed
+
+local call, doubles, format = redis.call, struct.unpack, string.format
+local cut, find, match = string.sub, string.find, string.match
+local MARGIN = 1000 -- milliseconds that a key outlives its bucket's being full
+local time = call('TIME')
+local now = time[1] * 1000000 + time[2]
+local operation = ARGV[1]
+
+-- What nearly every call is: one bucket, nobody waiting, taken or refused at once. What follows below
+-- comes to the same, and takes half as long again.
+if operation == 'take' and #KEYS == 1 then
+    local limit, cost, cost_sub, span, span_sub, scale = doubles('<dddddd', ARGV[2])
+    local raw, code = call('GET', KEYS[1]), ARGV[3]
+    local full, sub, known = now, 0, true
+    if raw then
+        local terms = cut(raw, 17)
+        if terms ~= code then sub, terms = match(terms, '^%+(%d+)(.*)$') end
+        known = terms == code
+        full, sub = known and cut(raw, 1, 16) + 0, (sub or 0) + 0
+        if known and full < now then full, sub = now, 0 end
+    end
+    if known then
+        full, sub = full + cost, sub - (scale - cost_sub)
+        if sub >= 0 then full = full + 1 else sub = sub + scale end
+        local wait = full - now - span
+        if sub > span_sub then wait = wait + 1 end
+        if wait > limit and wait > 0 then return wait end
+        local short = sub == 0
+        if wait <= 0 and limit >= 0 and (short or cut(code, 1, 1) == ':') then
+            local value = short and format('%016.0f%s', full, code) or format('%016.0f+%.0f%s', full, sub, code)
+            call('SET', KEYS[1], value, 'PX', math.ceil((full - now) / 1000) + MARGIN)
+            return 0
+        end
+    end
+end
+
+local LAST_INSTANT = 9007199254740991
+local MOST_HOLES = 8192 -- bytes of them; beyond, the oldest are forgotten, and their tokens lost
+
+local function plus(b, us, sub, more, more_sub)
+    sub = sub - (b.scale - more_sub)
+    if sub >= 0 then return us + more + 1, sub end
+    return us + more, sub + b.scale
+end
+
+local function minus(b, us, sub, less, less_sub)
+    sub = sub - less_sub
+    if sub < 0 then return us - less - 1, sub + b.scale end
+    return us - less, sub
+end
+
+local function later(us, sub, other, other_sub)
+    if us > other or us == other and sub > other_sub then return us, sub end
+    return other, other_sub
+end
+
+-- Say in the terms of `b` when a bucket of other terms is full: the tokens that it lacks are kept.
+local function restated(b, us, sub, scale, unit)
+    if scale == b.scale and unit == b.unit then return us, sub end
+    local ratio = (b.unit / b.scale) / (unit / scale)
+    local rest = sub / scale
+    if math.abs(ratio - 1) > 1e-15 then
+        local lacks = math.max(us - now + rest, 0) * ratio
+        us, rest = now + math.floor(lacks), lacks - math.floor(lacks)
+    end
+    sub = math.ceil(rest * b.scale)
+    if sub >= b.scale then return us + 1, 0 end
+    return us, sub
+end
+
+-- Return what a pattern captures, as numbers, or nil if one is none that this script would write.
+local function numbers(text, pattern)
+    local found = { match(text, pattern) }
+    for i, digits in ipairs(found) do
+        found[i] = digits + 0
+        if found[i] > LAST_INSTANT then return nil end
+    end
+    return found[1] and found
+end
+
+-- Read a value into `b`; return whether it is one.
+local function read(b, raw)
+    local head, line = match(raw, '^([^=]*)(.*)$')
+    local terms = cut(head, 17)
+    local full, short = numbers(cut(head, 1, 16), '^(%d+)$'), numbers(terms, '^(%d%d)(%d)$')
+    local long = numbers(terms, '^%+(%d+):(%d+):(%d+)$') or numbers('0' .. terms, '^(0):(%d+):(%d+)$')
+    if short then long = { 0, 1, short[1] * 10 ^ short[2] } end
+    if not full or not long or long[1] >= long[2] or long[3] == 0 then return false end
+    b.full, b.sub = restated(b, full[1], unpack(long))
+    if line ~= '' then
+        local place, holes = numbers(line, '^=(%d+):(%d+):(%d+):(%d+)'), match(line, '^=[%d:]+(.*)$')
+        if not place or place[3] >= long[2] or not find(holes, '^[;:%-%d]*$') then return false end
+        b.due, b.last, b.holes = place[1], place[4], holes
+        b.floor, b.floor_sub = restated(b, place[2], place[3], long[2], long[3])
+    end
+    return true
+end
+
+-- When a bucket is full, given that those who wait leave at their times.
+local function full_of(b)
+    return later(b.full, b.sub, b.floor, b.floor_sub)
+end
+
+-- Forget a line that nobody stands in any more.
+local function close(b)
+    if b.due > now then return end
+    b.full, b.sub = full_of(b)
+    b.due, b.floor, b.floor_sub, b.last, b.holes = 0, 0, 0, 0, ''
+end
+
+local function load(i, key, at)
+    local b = { code = ARGV[i + 2], full = now, sub = 0, due = 0, floor = 0, floor_sub = 0, last = 0, holes = '' }
+    b.cost, b.cost_sub, b.span, b.span_sub, b.scale, b.unit, at = doubles('<dddddd', ARGV[2], at)
+    local raw = call('GET', key)
+    if raw and not read(b, raw) then return nil end
+    b.kept = raw and true
+    b.full, b.sub = later(b.full, b.sub, now, 0)
+    close(b)
+    return b, at
+end
+
+local function value_of(b)
+    if b.due == 0 and b.sub == 0 then return format('%016.0f%s', b.full, b.code) end
+    local value = format('%016.0f+%.0f:%.0f:%.0f', b.full, b.sub, b.scale, b.unit)
+    if b.due == 0 then return value end
+    return value .. format('=%.0f:%.0f:%.0f:%.0f', b.due, b.floor, b.floor_sub, b.last) .. b.holes
+end
+
+local function save(buckets)
+    for _, b in ipairs(buckets) do
+        close(b)
+        if math.max(b.full, b.floor) > LAST_INSTANT then return redis.error_reply('OVERFLOW a bucket cannot be empty for so long') end
+    end
+    for i, b in ipairs(buckets) do
+        local left = math.max(full_of(b), b.due) - now
+        if b.kept or left > 0 or b.sub > 0 then call('SET', KEYS[i], value_of(b), 'PX', math.ceil(left / 1000) + MARGIN) end
+    end
+end
+
+-- Take a place in line; return the ticket that gives it back.
+local function join(b, due)
+    local natural, natural_sub = due, 0
+    if b.natural == due then natural, natural_sub = b.exact, b.exact_sub end
+    local paid, paid_sub = plus(b, b.full, b.sub, b.cost, b.cost_sub)
+    local share, share_sub = b.cost, b.cost_sub
+    if later(share, share_sub, b.span, b.span_sub) > b.span then share, share_sub = b.span, b.span_sub end
+    local floor, floor_sub = plus(b, natural, natural_sub, share, share_sub)
+    b.full, b.sub = paid, paid_sub
+    if b.natural ~= due then b.full, b.sub = later(paid, paid_sub, floor, floor_sub) end -- it overflows till then
+    local extra, extra_sub = minus(b, b.full, b.sub, paid, paid_sub)
+    local ticket = format('%.0f:%.0f:%.0f:%.0f:%.0f:%.0f:%.0f', b.last + 1, due, extra, extra_sub, b.due, b.floor, b.floor_sub)
+    local line, line_sub = plus(b, b.floor, b.floor_sub, b.cost, b.cost_sub)
+    b.floor, b.floor_sub = later(line, line_sub, floor, floor_sub)
+    b.due, b.last = due, b.last + 1
+    return ticket
+end
+
+local function take(buckets, limit)
+    local due = now
+    for _, b in ipairs(buckets) do
+        local us, sub = full_of(b)
+        us, sub = plus(b, us, sub, b.cost, b.cost_sub)
+        b.exact, b.exact_sub = minus(b, us, sub, b.span, b.span_sub)
+        b.natural = b.exact + (b.exact_sub > 0 and 1 or 0)
+        due = math.max(due, b.due, b.natural)
+    end
+    local reply = { due - now }
+    if limit < 0 or reply[1] > limit and due > now then return reply[1] end
+    for i, b in ipairs(buckets) do
+        if due > now then
+            reply[i + 1] = join(b, due)
+        else
+            b.full, b.sub = full_of(b)
+            b.full, b.sub = plus(b, b.full, b.sub, b.cost, b.cost_sub)
+        end
+    end
+    return save(buckets) or (due > now and reply or 0)
+end
+
+local function charge(b, cost, cost_sub)
+    b.full, b.sub = plus(b, b.full, b.sub, cost, cost_sub)
+end
+
+local function give_back(b, cost, cost_sub)
+    b.full, b.sub = minus(b, b.full, b.sub, cost, cost_sub)
+    b.full, b.sub = later(b.full, b.sub, now, 0)
+end
+
+local function correct(b)
+    if b.cost < 0 or b.cost_sub < 0 then return give_back(b, -b.cost, -b.cost_sub) end
+    charge(b, b.cost, b.cost_sub)
+end
+
+-- Round up a remainder that was noted under other terms.
+local function whole(b, us, sub)
+    if sub >= b.scale then return us + 1, 0 end
+    return us, sub
+end
+
+-- Take a run of holes out of the list; return where it began, or ended, and what stood before it.
+local function extract(b, pattern)
+    local begins, ends, bound, due, floor, floor_sub = find(b.holes, pattern)
+    if begins then b.holes = cut(b.holes, 1, begins - 1) .. cut(b.holes, ends + 1) end
+    return bound, due, floor, floor_sub
+end
+
+-- Note that a caller has left the line; if it was the last one, the line ends before it.
+local function leave(b, number, due, floor, floor_sub)
+    local from, to = number, number
+    local before = { extract(b, format(';(%%d+)%%-%.0f:(%%d+):(%%d+):(%%d+)', number - 1)) }
+    if before[1] then from, due, floor, floor_sub = unpack(before) end
+    to = extract(b, format(';%.0f%%-(%%d+):%%d+:%%d+:%%d+', number + 1)) or to
+    if to + 0 == b.last then
+        b.last, b.due, b.floor, b.floor_sub = from - 1, due + 0, whole(b, floor + 0, floor_sub + 0)
+        return
+    end
+    b.holes = b.holes .. format(';%.0f-%.0f:%.0f:%.0f:%.0f', from, to, due, floor, floor_sub)
+    if #b.holes > MOST_HOLES then b.holes = cut(b.holes, find(b.holes, ';', MOST_HOLES / 4)) end
+end
+
+local function cancel(b, ticket)
+    local place = numbers(ticket, '^(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$')
+    if place[2] > now and place[2] <= b.due and place[1] <= b.last then
+        give_back(b, whole(b, place[3], place[4]))
+        leave(b, place[1], place[5], place[6], place[7])
+    end
+    give_back(b, b.cost, b.cost_sub)
+end
+
+local function pause(b, length)
+    local us, sub = plus(b, now + length, 0, b.span, b.span_sub)
+    b.full, b.sub = later(b.full, b.sub, us, sub)
+end
+
+-- How long until it is full; who waits has all that is there.
+local function level(b)
+    local us, sub = full_of(b)
+    us, sub = minus(b, us, sub, now, 0)
+    if b.due > now then us, sub = later(us, sub, b.span, b.span_sub) end
+    return us, sub
+end
+
+local limit, at = doubles('<d', ARGV[2])
+local buckets, levels = {}, {}
+for i, key in ipairs(KEYS) do
+    buckets[i], at = load(i, key, at)
+    if not buckets[i] then return redis.error_reply('CORRUPT the value is not that of a bucket') end
+end
+if operation == 'take' then return take(buckets, limit) end
+for i, b in ipairs(buckets) do
+    if operation == 'correct' then correct(b) end
+    if operation == 'cancel' then cancel(b, ARGV[2 + #KEYS + i]) end
+    if operation == 'pause' then pause(b, limit) end
+    levels[2 * i - 1], levels[2 * i] = level(b)
+end
+return operation ~= 'level' and save(buckets) or levels

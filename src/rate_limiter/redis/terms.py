@@ -1,0 +1,134 @@
+"""What a limit is in the numbers of the script: integers that a double holds exactly.
+
+A token takes `unit / scale` microseconds, so that a cost is whole microseconds and a remainder of
+so many parts of `scale`. This is `ledger.py` with microseconds for nanoseconds, and bounds.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from fractions import Fraction
+
+from ..rates import Number, non_negative, per_second, positive, positive_float, shown
+
+__all__ = ["LONGEST", "Terms"]
+
+_MICRO = 10**6
+_EXACT = 2**53 - 1  # the largest integer of the script
+# What a token is divided into, if the rate leaves room for it: what people write has no remainder.
+_TOKENS = (63 * 10**12, 63 * 10**9, 63 * 10**6, 63 * 10**3, 63, 1)
+_PACK = struct.Struct("<6d").pack
+LONGEST = (
+    100 * 36_525 * 864 * _MICRO
+)  # microseconds in a century: 2^53 of them end in the year 2255
+
+
+class Terms:
+    """The capacity and the rate of a limit, and what costs are under them.
+
+    Args:
+        capacity: The most tokens the bucket holds.
+        tokens_per_second: How fast they come back.
+
+    Raises:
+        TypeError: An argument is not a real number.
+        ValueError: An argument is not positive and finite, or the script cannot count it.
+    """
+
+    __slots__ = ("_span", "capacity", "code", "scale", "span", "tokens_per_second", "unit")
+
+    def __init__(self, capacity: Number, tokens_per_second: Number) -> None:
+        self.capacity = positive(capacity, "capacity")
+        self.tokens_per_second = per_second(tokens_per_second)
+        if self.capacity / self.tokens_per_second * _MICRO > LONGEST:
+            raise ValueError(
+                f"capacity must be at most what comes back in 100 years, "
+                f"got {shown(capacity)} at {shown(tokens_per_second)} per second"
+            )
+        self.unit, self.scale = _divided(self.tokens_per_second / _MICRO)
+        self.span = int(self.capacity * self.unit)
+        if not self.span or not self.scale:
+            raise ValueError(
+                f"capacity must be at least 1e-15 tokens and a token take at most 100 years, "
+                f"got {shown(capacity)} at {shown(tokens_per_second)} per second"
+            )
+        self._span = divmod(self.span, self.scale)
+        self.code = _short(self.unit, self.scale) or b":%d:%d" % (self.scale, self.unit)
+
+    def cost(self, tokens: Number) -> int:
+        """Convert tokens to units, rounded down so that what divides a capacity fits (P2).
+
+        It is never none: nothing is free.
+
+        Raises:
+            TypeError: It is not a real number.
+            ValueError: It is not positive and finite.
+        """
+        if type(tokens) is int and 0 < tokens < _EXACT:
+            return tokens * self.unit
+        number = (
+            positive_float(tokens, "tokens")
+            if type(tokens) is float
+            else positive(tokens, "tokens")
+        )
+        return number.numerator * self.unit // number.denominator or 1
+
+    def amount(self, tokens: Number) -> Fraction:
+        """Read tokens that have been used, of which there may be none.
+
+        Raises:
+            TypeError: It is not a real number.
+            ValueError: It is negative, NaN or infinite.
+        """
+        return (
+            Fraction(self.cost(tokens), self.unit)
+            if non_negative(tokens, "tokens")
+            else Fraction(0)
+        )
+
+    def packed(self, units: int) -> bytes:
+        """Return a charge and the terms as the script reads them; below zero it is given back."""
+        whole, rest = divmod(abs(units), self.scale)
+        if units < 0:
+            whole, rest = -min(whole, LONGEST), -rest
+        return _PACK(whole, rest, *self._span, self.scale, self.unit)
+
+    def countable(self, units: int) -> bool:
+        """Tell whether the script can count a charge of so many units."""
+        return units <= LONGEST * self.scale
+
+    def level(self, lacks: int, rest: int) -> float:
+        """Return the tokens in a bucket that lacks so many microseconds and a remainder."""
+        level = max(self.span - lacks * self.scale - rest, 0)
+        tokens = level / self.unit
+        while tokens and self.cost(tokens) > level:  # so that allow(available_tokens) succeeds
+            tokens = math.nextafter(tokens, 0.0)
+        return tokens
+
+
+def _divided(per_microsecond: Fraction) -> tuple[int, int]:
+    """Return the units in a token and in a microsecond, whose ratio is the rate.
+
+    It is exact for every rate whose numerator and denominator have 15 digits. Other rates, such as
+    the float of pi, come out within one part in 10^30.
+    """
+    for token in _TOKENS:
+        unit = math.lcm(token, per_microsecond.denominator)
+        scale = unit * per_microsecond.numerator // per_microsecond.denominator
+        if max(unit, scale) <= _EXACT:
+            return unit, scale
+    if per_microsecond < 1:
+        near = per_microsecond.limit_denominator(_EXACT)
+        return near.denominator, near.numerator
+    near = (1 / per_microsecond).limit_denominator(_EXACT)
+    return near.numerator, near.denominator
+
+
+def _short(unit: int, scale: int) -> bytes | None:
+    """Return two digits and an exponent of ten, if so many microseconds are what a token takes."""
+    token, rest = divmod(unit, scale)
+    exponent = 0
+    while not rest and token and token % 10 == 0 and exponent < 9:  # noqa: PLR2004 - one digit
+        token, exponent = token // 10, exponent + 1
+    return b"%02d%d" % (token, exponent) if not rest and 0 < token < 100 else None  # noqa: PLR2004

@@ -1,0 +1,240 @@
+"""How a script call reaches a server, through whichever client the caller has.
+
+A client repeats a call whose reply was lost, up to ten times by default, and each repetition would
+charge the tokens again. So calls are made one level below: a connection from the client's own pool,
+one command, one reply (P29). What the pool does by itself stays: it connects, authenticates, asks
+Sentinel for the primary, replaces dead connections before anything is sent, and keeps the client's
+timeouts. A cluster client does not repeat what is addressed to one node, but follows redirections.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+from ..exceptions import BackendError
+from ..rates import shown
+from .script import SOURCE, Request
+
+__all__ = ["AsyncWire", "BucketFailure", "Wire", "async_wire", "wire"]
+
+_LIBRARIES = ("redis", "valkey")
+_SOURCED: tuple[Any, ...] = (b"EVAL", SOURCE)
+_HINTS = {
+    "AUTH": "the password or user is wrong",
+    "CORRUPT": "the value under its key is not that of a bucket; use another name or prefix",
+    "CROSSSLOT": "buckets of a group must share a hash tag: name them '{tenant}:requests'...",
+    "MOVED": "the server is a cluster's; use the library's RedisCluster client",
+    "NOAUTH": "the client has no password",
+    "NOPERM": "the user needs EVALSHA, EVAL, GET, SET and TIME on the keys of the prefix",
+    "OOM": "the server has reached its maxmemory",
+    "OVERFLOW": "the bucket would be in debt for more than a century",
+    "READONLY": "the server is a replica",
+    "WRONGTYPE": "the value under its key is not that of a bucket; use another name or prefix",
+}
+
+
+_OF_ONE_BUCKET = {"CORRUPT", "CROSSSLOT", "NOPERM", "OVERFLOW", "WRONGTYPE"}
+
+
+class BucketFailure(BackendError):
+    """The server is there, but cannot decide for this one bucket."""
+
+
+class Wire(Protocol):
+    """Asks a server, and blocks."""
+
+    def ask(self, request: Request) -> Any:
+        """Return the script's reply, or raise a BackendError."""
+
+
+class AsyncWire(Protocol):
+    """Asks a server from a task."""
+
+    async def ask(self, request: Request) -> Any:
+        """Return the script's reply, or raise a BackendError."""
+
+
+def wire(client: Any) -> Wire:
+    """Return how to ask through a blocking client.
+
+    Raises:
+        TypeError: It is none.
+    """
+    library = _library_of(client, "RedisTokenBucket", "redis.Redis or redis.RedisCluster")
+    if _is_async(client):
+        raise TypeError(
+            "RedisTokenBucket needs a blocking client such as redis.Redis; "
+            "with a redis.asyncio client use AsyncRedisTokenBucket"
+        )
+    return (_ClusterWire if _is_cluster(client) else _PoolWire)(client, library)
+
+
+def async_wire(client: Any) -> AsyncWire:
+    """Return how to ask through an asyncio client.
+
+    Raises:
+        TypeError: It is none.
+    """
+    library = _library_of(client, "AsyncRedisTokenBucket", "redis.asyncio.Redis or RedisCluster")
+    if not _is_async(client):
+        raise TypeError(
+            "AsyncRedisTokenBucket needs an asyncio client such as redis.asyncio.Redis; "
+            "with a blocking client use RedisTokenBucket"
+        )
+    return (_AsyncClusterWire if _is_cluster(client) else _AsyncPoolWire)(client, library)
+
+
+def _library_of(client: Any, bucket: str, wanted: str) -> str:
+    names = [base.__name__ for base in type(client).__mro__]
+    modules = [base.__module__.partition(".")[0] for base in type(client).__mro__]
+    for library in _LIBRARIES:
+        if (
+            library in modules
+            and hasattr(client, "evalsha")
+            and not any("Pipeline" in n for n in names)
+        ):
+            return library
+    raise TypeError(f"{bucket} needs a client such as {wanted}, got {shown(type(client).__name__)}")
+
+
+def _is_cluster(client: Any) -> bool:
+    return hasattr(client, "get_node_from_key")
+
+
+def _is_async(client: Any) -> bool:
+    return inspect.iscoroutinefunction(getattr(client, "execute_command", None))
+
+
+class _BaseWire:
+    """What asking has in common: what is an error, and what it means."""
+
+    def __init__(self, client: Any, library: str) -> None:
+        self._client = client
+        errors = sys.modules[f"{library}.exceptions"]
+        title = library.title()
+        self._unknown_script = errors.NoScriptError
+        self._answers = errors.ResponseError
+        self._stale = errors.ReadOnlyError
+        self._failures: tuple[type[BaseException], ...] = (
+            getattr(errors, f"{title}Error"),
+            getattr(errors, f"{title}ClusterException"),
+            OSError,
+        )
+
+    def _spoils(self, error: BaseException) -> bool:
+        """Tell whether a connection is spent: its reply may yet come, to the next caller (P32)."""
+        return not isinstance(error, self._answers) or isinstance(error, self._stale)
+
+    def _failure(self, error: BaseException) -> BackendError:
+        """Return the error to raise, which names neither keys nor servers (P26)."""
+        code = str(error).partition(" ")[0] if isinstance(error, self._answers) else ""
+        name = type(error).__name__
+        if name == "AuthenticationError":
+            code = "AUTH"
+        hint = _HINTS.get(code, code if code.isupper() and code.isalpha() else "no answer")
+        failure = BucketFailure if code in _OF_ONE_BUCKET else BackendError
+        return failure(f"the store of the bucket failed: {hint} ({name})")
+
+
+class _BlockingWire(_BaseWire, ABC):
+    """Asks, and loads the script where it is not known."""
+
+    def ask(self, request: Request) -> Any:
+        """Return the script's reply, or raise a BackendError."""
+        try:
+            try:
+                return self._exchange(request)
+            except self._unknown_script:
+                return self._exchange((*_SOURCED, *request[2:]))
+        except self._failures as error:
+            raise self._failure(error) from error
+
+    @abstractmethod
+    def _exchange(self, command: Request) -> Any: ...
+
+
+class _AwaitingWire(_BaseWire, ABC):
+    """Asks from a task, and loads the script where it is not known."""
+
+    async def ask(self, request: Request) -> Any:
+        """Return the script's reply, or raise a BackendError."""
+        try:
+            try:
+                return await self._exchange(request)
+            except self._unknown_script:
+                return await self._exchange((*_SOURCED, *request[2:]))
+        except self._failures as error:
+            raise self._failure(error) from error
+
+    @abstractmethod
+    async def _exchange(self, command: Request) -> Any: ...
+
+
+class _PoolWire(_BlockingWire):
+    """Asks over connections from the pool of a client."""
+
+    def __init__(self, client: Any, library: str) -> None:
+        super().__init__(client, library)
+        self._wanted = _pool_arguments(client.connection_pool)
+
+    def _exchange(self, command: Request) -> Any:
+        pool = self._client.connection_pool
+        connection = pool.get_connection(*self._wanted)
+        try:
+            connection.send_command(*command)
+            return connection.read_response(disable_decoding=True)
+        except BaseException as error:
+            if self._spoils(error):
+                connection.disconnect()
+            raise
+        finally:
+            pool.release(connection)
+
+
+class _AsyncPoolWire(_AwaitingWire):
+    """Asks over connections from the pool of an asyncio client."""
+
+    def __init__(self, client: Any, library: str) -> None:
+        super().__init__(client, library)
+        self._wanted = _pool_arguments(client.connection_pool)
+
+    async def _exchange(self, command: Request) -> Any:
+        pool = self._client.connection_pool
+        connection = await pool.get_connection(*self._wanted)
+        try:
+            await connection.send_command(*command)
+            return await connection.read_response(disable_decoding=True)
+        except BaseException as error:
+            if self._spoils(error):
+                await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
+
+
+def _pool_arguments(pool: Any) -> tuple[str, ...]:
+    """Return what `get_connection` must be given: before redis-py 5.3 the name of a command."""
+    parameters = list(inspect.signature(pool.get_connection).parameters.values())
+    return ("EVALSHA",) if parameters and parameters[0].default is inspect.Parameter.empty else ()
+
+
+class _ClusterWire(_BlockingWire):
+    """Asks the node that has the keys."""
+
+    def _exchange(self, command: Request) -> Any:
+        name, *arguments = command
+        node = self._client.get_node_from_key(command[3])
+        return self._client.execute_command(name.decode(), *arguments, target_nodes=node)
+
+
+class _AsyncClusterWire(_AwaitingWire):
+    """Asks the node that has the keys, from a task."""
+
+    async def _exchange(self, command: Request) -> Any:
+        await self._client.initialize()
+        name, *arguments = command
+        node = self._client.get_node_from_key(command[3])
+        return await self._client.execute_command(name.decode(), *arguments, target_nodes=node)
