@@ -5,15 +5,21 @@ suite, add an adapter and an entry in `KINDS`.
 """
 
 import asyncio
+import itertools
+from contextlib import ExitStack
 from fractions import Fraction
 from threading import Thread
 
 import pytest
+from server_clock import ServerClock, put_on_clock
+from servers import Server
 
 from rate_limiter import BucketGroup, TokenBucket
+from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket
 from rate_limiter.testing import ManualClock
 
 NANOSECOND = Fraction(1, 10**9)
+MICROSECOND = Fraction(1, 10**6)
 LITTLE = 1e-9  # tokens that a newcomer would like to have before those in the queue
 PATIENCE = 10.0  # seconds for something that takes microseconds, unless it hangs
 
@@ -22,7 +28,7 @@ class Interrupted(BaseException):
     """Comes out of the blue, as KeyboardInterrupt does."""
 
 
-class InterruptibleClock(ManualClock):
+class Interruptible:
     """A clock that can interrupt a thread at the moment when it falls asleep."""
 
     interrupts = False
@@ -31,6 +37,14 @@ class InterruptibleClock(ManualClock):
         if self.interrupts:
             raise Interrupted
         super().sleep(sleeper, until)
+
+
+class InterruptibleClock(Interruptible, ManualClock):
+    """A clock of this process."""
+
+
+class InterruptibleServerClock(Interruptible, ServerClock):
+    """A clock that the server goes by as well."""
 
 
 class Adapter:
@@ -110,48 +124,199 @@ class InTasks(Adapter):
         return not early and caller.done()
 
 
+class InTasksOnServer(Adapter):
+    """A bucket on a server whose callers are asyncio tasks, all of them on one loop."""
+
+    def __init__(self, bucket, clock, run):
+        super().__init__(bucket, clock)
+        self._run = run
+
+    def __getattr__(self, name):
+        asked = getattr(self.bucket, name)
+        return lambda *args, **kwargs: self._run(asked(*args, **kwargs))
+
+    @property
+    def available_tokens(self):
+        async def look():
+            return await self.bucket.available_tokens
+
+        return self._run(look())
+
+    @property
+    def capacity(self):
+        return self.bucket.capacity
+
+    @property
+    def tokens_per_second(self):
+        return self.bucket.tokens_per_second
+
+    def abandon(self, tokens):
+        """Begin to wait, and be cancelled."""
+
+        async def main():
+            caller = asyncio.create_task(self.bucket.wait(tokens))
+            await self._sleepers(1)
+            caller.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await caller
+
+        self._run(main())
+
+    def serve(self, costs, instants):
+        """Have callers queue up; tell of each whether it leaves at its instant, nobody before."""
+
+        async def main():
+            callers = []
+            for position, cost in enumerate(costs, 1):
+                callers.append(asyncio.create_task(self.bucket.wait(cost)))
+                await self._sleepers(position)
+            return [await self._leaves_at(*pair) for pair in zip(callers, instants, strict=True)]
+
+        return self._run(main())
+
+    async def _leaves_at(self, caller, instant):
+        self.clock.advance(instant - Fraction(self.clock.elapsed) - NANOSECOND)
+        early = await self.bucket.allow(LITTLE) or caller.done()
+        self.clock.advance(NANOSECOND)
+        await asyncio.wait([caller], timeout=PATIENCE)
+        return not early and caller.done()
+
+    async def _sleepers(self, count):
+        async with asyncio.timeout(PATIENCE):
+            while self.clock.sleepers < count:  # noqa: ASYNC110 - the clock knows no events
+                await asyncio.sleep(0)
+
+
 async def turns():
     """Let every task go as far as it can."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-def token_bucket(clock, capacity, rate, **kwargs):
-    return TokenBucket(capacity, rate, clock=clock, **kwargs)
-
-
-def bucket_group(clock, capacity, rate, **kwargs):
+def in_group(bucket, make, capacity, rate):
     """Make a group that one bucket holds to these terms, and a wider one to nothing more."""
-    wider = TokenBucket(capacity * 3, rate * 2, clock=clock)
-    return BucketGroup(wider, narrow=token_bucket(clock, capacity, rate, **kwargs))
+    return BucketGroup(make(capacity * 3, rate * 2), narrow=bucket)
+
+
+class Local:
+    """Buckets in this process.
+
+    Args:
+        world: The adapter for their callers.
+        grouped: Whether a bucket is a group.
+    """
+
+    resolution = NANOSECOND
+    huge = (10**300, 1e-6)  # a capacity, and a rate at which it is a limit at all
+
+    def __init__(self, world, *, grouped=False):
+        self._world = world
+        self._grouped = grouped
+
+    def make_clock(self, **options):
+        return InterruptibleClock(**options)
+
+    def make(self, clock, capacity, rate, **kwargs):
+        def make(capacity, rate, **kwargs):
+            return TokenBucket(capacity, rate, clock=clock, **kwargs)
+
+        bucket = make(capacity, rate, **kwargs)
+        if self._grouped:
+            bucket = in_group(bucket, make, capacity, rate)
+        return self._world(bucket, clock)
+
+    def on(self, *_):
+        return self
+
+
+class OnServer:
+    """Buckets on a server, which goes by the clock of the test."""
+
+    resolution = MICROSECOND
+    huge = (10**12, 1000)
+    _names = itertools.count()
+
+    def __init__(self, bucket, *, grouped=False):
+        self._bucket = bucket
+        self._grouped = grouped
+
+    def on(self, server, closing, monkeypatch):
+        """Return such buckets on a server that runs."""
+        put_on_clock(monkeypatch)
+        running = OnServer(self._bucket, grouped=self._grouped)
+        running._client = closing.enter_context(server.client())
+        running._asked, running._world = running._client, InThreads
+        if self._bucket is AsyncRedisTokenBucket:
+            runner = closing.enter_context(asyncio.Runner())
+            running._asked = server.async_client()
+            closing.callback(lambda: runner.run(running._asked.aclose()))
+            running._world = lambda *bucket: InTasksOnServer(*bucket, runner.run)
+        return running
+
+    def make_clock(self, **options):
+        return InterruptibleServerClock(self._client, **options)
+
+    def make(self, clock, capacity, rate, *, initial_tokens=None):
+        bucket = narrow = self._make(clock, capacity, rate)
+        if self._grouped:
+            bucket = in_group(narrow, lambda *terms: self._make(clock, *terms), capacity, rate)
+            bucket._clock, bucket._now = clock, clock.now
+        if initial_tokens is not None and initial_tokens < capacity:
+            assert self._world(narrow, clock).allow(capacity - initial_tokens)
+        return self._world(bucket, clock)
+
+    def _make(self, clock, capacity, rate):
+        bucket = self._bucket(self._asked, f"contract-{next(self._names)}", capacity, rate)
+        bucket._clock, bucket._now = clock, clock.now
+        return bucket
 
 
 KINDS = {
-    "TokenBucket in threads": (InThreads, token_bucket),
-    "TokenBucket in tasks": (InTasks, token_bucket),
-    "BucketGroup in threads": (InThreads, bucket_group),
-    "BucketGroup in tasks": (InTasks, bucket_group),
+    "TokenBucket in threads": Local(InThreads),
+    "TokenBucket in tasks": Local(InTasks),
+    "BucketGroup in threads": Local(InThreads, grouped=True),
+    "BucketGroup in tasks": Local(InTasks, grouped=True),
+    "RedisTokenBucket": OnServer(RedisTokenBucket),
+    "AsyncRedisTokenBucket": OnServer(AsyncRedisTokenBucket),
+    "BucketGroup of RedisTokenBuckets": OnServer(RedisTokenBucket, grouped=True),
+    "BucketGroup of AsyncRedisTokenBuckets": OnServer(AsyncRedisTokenBucket, grouped=True),
 }
 
 
-@pytest.fixture
-def clock():
-    """Stand still until told to move."""
-    return InterruptibleClock()
-
-
-@pytest.fixture
-def running_clock():
-    """Move on by itself when somebody sleeps."""
-    return InterruptibleClock(auto_advance=True)
+@pytest.fixture(scope="session")
+def redis_server():
+    """Serve all tests of the suite."""
+    with Server() as server:
+        yield server
 
 
 @pytest.fixture(params=KINDS)
-def make_bucket(request, clock):
+def kind(request, monkeypatch):
+    """Say which buckets a test is about."""
+    kind = KINDS[request.param]
+    with ExitStack() as closing:
+        local = isinstance(kind, Local)
+        server = None if local else request.getfixturevalue("redis_server")
+        yield kind.on(server, closing, monkeypatch)
+
+
+@pytest.fixture
+def clock(kind):
+    """Stand still until told to move."""
+    return kind.make_clock()
+
+
+@pytest.fixture
+def running_clock(kind):
+    """Move on by itself when somebody sleeps."""
+    return kind.make_clock(auto_advance=True)
+
+
+@pytest.fixture
+def make_bucket(kind, clock):
     """Make a bucket of each kind, on the clock that stands still or on another."""
-    adapter, make = KINDS[request.param]
 
     def make_bucket(capacity, rate, *, clock=clock, **kwargs):
-        return adapter(make(clock, capacity, rate, **kwargs), clock)
+        return kind.make(clock, capacity, rate, **kwargs)
 
     return make_bucket
