@@ -106,7 +106,7 @@ def test_leave_late_charges_each_bucket_at_that_time(make_bucket, clock):
     places = [group.reserve() for _ in range(4)]
 
     assert [place.delay for place in places] == [10, 20, 30, 40]
-    assert fast.retry_after() == 40  # nobody passes those who wait
+    assert (fast.retry_after(), fast.available_tokens) == (40, 0)  # nobody passes those who wait
     clock.advance(40)
     assert [fast.allow() for _ in range(2)] == [True, False]
 

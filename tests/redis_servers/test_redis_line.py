@@ -56,6 +56,7 @@ class Line:
 
     def __init__(self, client, name, capacity):
         self.capacity = capacity
+        self.client, self.key = client, f"rate_limiter:{name}"
         self.clock = ServerClock(client, start=1_000)
         self.bucket = RedisTokenBucket(client, name, capacity, 1)
         self.bucket._now = self.clock.now
@@ -188,6 +189,7 @@ def test_cancel_more_than_are_kept_in_mind_delays_but_never_overdraws(make_line,
     for place in leaving:
         place.cancel()
 
+    assert line.client.strlen(line.key) < 10_000
     # The others keep their times up to 1,000 s, and nobody may pass them.
     assert line.bucket.retry_after() == 1_001
     for place in places[1::2][::-1]:
@@ -263,14 +265,64 @@ def test_pause_holds_who_comes_later_and_nobody_who_waits(make_line):
     assert (waiting.delay, line.bucket.retry_after()) == (1, 11)
 
 
-def test_write_of_a_refused_call_changes_nothing(make_line, client, name):
+def test_write_of_a_refused_call_changes_nothing(make_line):
     """P5: Neither the value nor its expiry is written by a refusal, with a line or without."""
     line = make_line(1)
     assert line.bucket.allow()
     for _ in range(2):
-        before = client.get(f"rate_limiter:{name}"), client.pexpiretime(f"rate_limiter:{name}")
+        before = line.client.get(line.key), line.client.pexpiretime(line.key)
         assert not line.bucket.allow()
         line.bucket.retry_after(), line.bucket.available_tokens
-        after = client.get(f"rate_limiter:{name}"), client.pexpiretime(f"rate_limiter:{name}")
+        after = line.client.get(line.key), line.client.pexpiretime(line.key)
         assert after == before
         line.bucket.reserve()
+
+
+def test_refund_after_the_line_has_left_counts_in_full(make_line):
+    """What holds back while callers wait holds back no longer than that."""
+    line = make_line(1)
+    assert line.bucket.allow()
+    line.bucket.reserve()
+    line.clock.advance(1)
+
+    line.bucket.refund(1)
+
+    assert line.bucket.available_tokens == 1
+
+
+def test_cancel_what_was_granted_leaves_a_later_line_alone(make_line):
+    """P10: The tokens of an old reservation go back; the places of who waits now stay theirs."""
+    line = make_line(1)
+    assert line.bucket.allow()
+    old = line.bucket.reserve()
+    line.clock.advance(1.5)
+    line.bucket.reserve(2)
+
+    old.cancel()
+
+    assert line.bucket.retry_after() == 2.5  # one second behind the one who waits
+
+
+def test_refund_with_a_line_keeps_the_key_for_as_long_as_the_line(make_line):
+    """P30: Expiry waits for those who wait, whatever was given back."""
+    line = make_line(1)
+    assert line.bucket.allow()
+    line.bucket.reserve()
+
+    line.bucket.refund(1)
+
+    assert (
+        line.client.pttl(line.key) >= 10_000_000 + 2_000 - 500
+    )  # a margin for tests, and two seconds
+
+
+def test_refund_under_a_slower_limit_waits_for_who_was_promised_more(make_line, client, name):
+    """P1: Who waits leaves at the old rate, and what is left then comes back at the new one."""
+    line = make_line(2)
+    old = RedisTokenBucket(client, name, 2, 2)
+    assert old.allow(2)
+    assert old.reserve(2).delay > 0
+
+    line.bucket.refund(2)
+
+    assert line.bucket.retry_after() >= 2

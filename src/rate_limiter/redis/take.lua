@@ -168,16 +168,13 @@ end
 local function join(b, due)
     local natural, natural_sub = due, 0
     if b.natural == due then natural, natural_sub = b.exact, b.exact_sub end
-    local paid, paid_sub = plus(b, b.full, b.sub, b.cost, b.cost_sub)
     local share, share_sub = b.cost, b.cost_sub
     if later(share, share_sub, b.span, b.span_sub) > b.span then share, share_sub = b.span, b.span_sub end
     local floor, floor_sub = plus(b, natural, natural_sub, share, share_sub)
-    b.full, b.sub = paid, paid_sub
-    if b.natural ~= due then b.full, b.sub = later(paid, paid_sub, floor, floor_sub) end -- it overflows till then
-    local extra, extra_sub = minus(b, b.full, b.sub, paid, paid_sub)
-    local ticket = format('%.0f:%.0f:%.0f:%.0f:%.0f:%.0f:%.0f', b.last + 1, due, extra, extra_sub, b.due, b.floor, b.floor_sub)
+    local ticket = format('%.0f:%.0f:%.0f:%.0f:%.0f', b.last + 1, due, b.due, b.floor, b.floor_sub)
     local line, line_sub = plus(b, b.floor, b.floor_sub, b.cost, b.cost_sub)
     b.floor, b.floor_sub = later(line, line_sub, floor, floor_sub)
+    b.full, b.sub = plus(b, b.full, b.sub, b.cost, b.cost_sub)
     b.due, b.last = due, b.last + 1
     return ticket
 end
@@ -246,11 +243,8 @@ local function leave(b, number, due, floor, floor_sub)
 end
 
 local function cancel(b, ticket)
-    local place = numbers(ticket, '^(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$')
-    if place[2] > now and place[2] <= b.due and place[1] <= b.last then
-        give_back(b, whole(b, place[3], place[4]))
-        leave(b, place[1], place[5], place[6], place[7])
-    end
+    local number, instant, due, floor, floor_sub = unpack(numbers(ticket, '^(%d+):(%d+):(%d+):(%d+):(%d+)$'))
+    if instant > now and instant <= b.due and number <= b.last then leave(b, number, due, floor, floor_sub) end
     give_back(b, b.cost, b.cost_sub)
 end
 
@@ -261,8 +255,7 @@ end
 
 -- How long until it is full; who waits has all that is there.
 local function level(b)
-    local us, sub = full_of(b)
-    us, sub = minus(b, us, sub, now, 0)
+    local us, sub = b.full - now, b.sub
     if b.due > now then us, sub = later(us, sub, b.span, b.span_sub) end
     return us, sub
 end
