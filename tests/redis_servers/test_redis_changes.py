@@ -105,3 +105,16 @@ def test_configure_with_what_is_no_limit_changes_nothing(make_bucket, terms, err
         bucket.configure(**terms)
 
     assert (bucket.capacity, bucket.tokens_per_second) == (10, 1)
+
+
+def test_cancel_under_another_limit_leaves_a_value_that_can_be_read(make_bucket):
+    """P9: A place that was taken under a limit of finer parts is given back under another."""
+    bucket = make_bucket(1, 3)
+    assert bucket.allow()
+    places = [bucket.reserve(Fraction(1, 7)) for _ in range(4)]
+
+    bucket.configure(tokens_per_second=1e-6)
+    for place in (places[1], places[3], places[2]):
+        place.cancel()
+
+    assert bucket.retry_after(Fraction(1, 7)) > 0

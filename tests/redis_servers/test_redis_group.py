@@ -98,17 +98,19 @@ def test_allow_of_which_one_bucket_lacks_charges_none(make_bucket):
 
 def test_leave_late_charges_each_bucket_at_that_time(make_bucket, clock):
     """P7: Callers held back by one bucket do not pile up in another, and leave over its limit."""
-    slow, fast = make_bucket("slow", 1, 0.1), make_bucket("fast", 2, 1)
+    slow, fast = make_bucket("slow", 1, 0.1), make_bucket("fast", 4, 0.2)
     group = BucketGroup(slow, fast)
     group._now = clock.now
     assert group.allow()
 
-    places = [group.reserve() for _ in range(4)]
+    places = [group.reserve()]
 
+    assert (fast.retry_after(), fast.available_tokens) == (10, 0)  # nobody passes who waits
+    places += [group.reserve() for _ in range(3)]
     assert [place.delay for place in places] == [10, 20, 30, 40]
-    assert (fast.retry_after(), fast.available_tokens) == (40, 0)  # nobody passes those who wait
+    assert (fast.retry_after(), fast.available_tokens) == (40, 0)
     clock.advance(40)
-    assert [fast.allow() for _ in range(2)] == [True, False]
+    assert [fast.allow() for _ in range(4)] == [True, True, True, False]
 
 
 def test_cancel_in_a_group_gives_back_everywhere(make_bucket, clock):
