@@ -39,6 +39,7 @@ LAYERS = [
     "testing",
     "redis.terms",
     "redis.script",
+    "redis.background",
     "redis.wire",
     "redis.outage",
     "redis.fallback",

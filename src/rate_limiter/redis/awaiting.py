@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from asyncio import CancelledError, Task, ensure_future, shield
-from collections.abc import Awaitable, Coroutine
+from asyncio import shield
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
@@ -14,6 +14,7 @@ from ..clock import seconds
 from ..exceptions import BackendError
 from ..rates import Number
 from ..sleeping import task_sleeper
+from .background import in_background
 from .base import Grant, Limits, RedisBucket, fit
 from .fallback import Understudy
 from .script import Charges, Request, request
@@ -21,7 +22,9 @@ from .wire import async_wire
 
 __all__ = ["AwaitingRedisBucket"]
 
-_background: set[Task[Any]] = set()  # an event loop keeps only weak references
+
+def _forget(_: Any) -> None:
+    """Make nothing of a reply that comes too late."""
 
 
 class AwaitingRedisBucket(RedisBucket, AsyncBucket):
@@ -126,47 +129,31 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
             while self._now() < grant.due:
                 await self._clock.sleep_async(sleeper, grant.due)
         except BaseException:
-            await shield(_in_background(self._give_back(grant)))
+            await shield(in_background(self._give_back(grant)))
             raise
 
     async def _take(self, charges: Charges, asking: Request) -> Any:
         """Ask to take tokens; who is cancelled meanwhile gives back what it gets."""
-        call = _in_background(self._ask(asking))
-        try:
-            return await shield(call)
-        except CancelledError:
-            call.add_done_callback(partial(self._abandon, charges))
-            raise
+        return await self._ask(asking, partial(self._abandon, charges))
 
-    def _abandon(self, charges: Charges, call: Task[Any]) -> None:
-        if call.cancelled() or call.exception() is not None:
-            return
-        reply = call.result()
+    def _abandon(self, charges: Charges, reply: Any) -> None:
         if reply == 0 or isinstance(reply, list):
-            _in_background(self._give_back(Grant(charges, reply, self._now())))
+            in_background(self._give_back(Grant(charges, reply, self._now())))
 
     async def _give_back(self, grant: Grant) -> None:
         with suppress(BackendError):  # whoever is leaving has another reason to
             await self._ask(grant.undoing())
 
-    async def _ask(self, asking: Request) -> Any:
+    async def _ask(self, asking: Request, abandoned: Callable[[Any], None] = _forget) -> Any:
         """Return the script's reply; see `BlockingRedisBucket._ask`."""
         self._heed_outage()
         try:
-            reply = await self._wire.ask(asking)
+            reply = await self._wire.ask(asking, abandoned)
         except BackendError as error:
             self._note_failure(error)
             raise
         self._note_answer()
         return reply
-
-
-def _in_background(work: Coroutine[Any, Any, Any]) -> Task[Any]:
-    """Run something to its end, even if who began it is cancelled."""
-    task = ensure_future(work)
-    _background.add(task)
-    task.add_done_callback(_background.discard)
-    return task
 
 
 class _RedisReservation(AsyncReservation):
@@ -188,7 +175,7 @@ class _RedisReservation(AsyncReservation):
             return
         self._cancelled = True
         try:
-            await shield(_in_background(self._bucket._ask(self._grant.undoing())))
+            await shield(in_background(self._bucket._ask(self._grant.undoing())))
         except BackendError as error:
             self._cancelled = False
             self._bucket._instead(error)

@@ -12,10 +12,14 @@ from __future__ import annotations
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from asyncio import CancelledError, Task, shield
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol, TypeAlias
 
 from ..exceptions import BackendError
 from ..rates import shown
+from .background import in_background
 from .script import SOURCE, Request
 
 __all__ = ["AsyncWire", "BucketFailure", "Wire", "async_wire", "wire"]
@@ -43,6 +47,9 @@ class BucketFailure(BackendError):
     """The server is there, but cannot decide for this one bucket."""
 
 
+Abandoned: TypeAlias = Callable[[Any], None]
+
+
 class Wire(Protocol):
     """Asks a server, and blocks."""
 
@@ -53,8 +60,11 @@ class Wire(Protocol):
 class AsyncWire(Protocol):
     """Asks a server from a task."""
 
-    async def ask(self, request: Request) -> Any:
-        """Return the script's reply, or raise a BackendError."""
+    async def ask(self, request: Request, abandoned: Abandoned) -> Any:
+        """Return the script's reply, or raise a BackendError.
+
+        If the task is cancelled meanwhile, `abandoned` is called with the reply when it comes.
+        """
 
 
 def wire(client: Any) -> Wire:
@@ -159,18 +169,18 @@ class _BlockingWire(_BaseWire, ABC):
 class _AwaitingWire(_BaseWire, ABC):
     """Asks from a task, and loads the script where it is not known."""
 
-    async def ask(self, request: Request) -> Any:
-        """Return the script's reply, or raise a BackendError."""
+    async def ask(self, request: Request, abandoned: Abandoned) -> Any:
+        """Return the script's reply, or raise a BackendError; see `AsyncWire`."""
         try:
             try:
-                return await self._exchange(request)
+                return await self._exchange(request, abandoned)
             except self._unknown_script:
-                return await self._exchange((*_SOURCED, *request[2:]))
+                return await self._exchange((*_SOURCED, *request[2:]), abandoned)
         except self._failures as error:
             raise self._failure(error) from error
 
     @abstractmethod
-    async def _exchange(self, command: Request) -> Any: ...
+    async def _exchange(self, command: Request, abandoned: Abandoned) -> Any: ...
 
 
 class _PoolWire(_BlockingWire):
@@ -201,18 +211,46 @@ class _AsyncPoolWire(_AwaitingWire):
         super().__init__(client, library)
         self._wanted = _pool_arguments(client.connection_pool)
 
-    async def _exchange(self, command: Request) -> Any:
-        pool = self._client.connection_pool
-        connection = await pool.get_connection(*self._wanted)
+    async def _exchange(self, command: Request, abandoned: Abandoned) -> Any:
+        connection = await self._client.connection_pool.get_connection(*self._wanted)
+        sent = False
         try:
             await connection.send_command(*command)
-            return await connection.read_response(disable_decoding=True)
-        except BaseException as error:
-            if self._spoils(error):
-                await connection.disconnect(nowait=True)
+            sent = True
+            reply = await _read(connection)
+        except CancelledError as error:
+            rest = (
+                self._outlive(connection, abandoned) if sent else self._release(connection, error)
+            )
+            in_background(rest)
             raise
-        finally:
-            await pool.release(connection)
+        except BaseException as error:
+            await self._release(connection, error)
+            raise
+        await self._release(connection)
+        return reply
+
+    async def _outlive(self, connection: Any, abandoned: Abandoned) -> None:
+        """Read the reply that a cancelled task has left behind."""
+        try:
+            reply = await _read(connection)
+        except BaseException as error:
+            await self._release(connection, error)
+            if isinstance(error, self._failures):
+                return
+            raise
+        await self._release(connection)
+        abandoned(reply)
+
+    async def _release(self, connection: Any, error: BaseException | None = None) -> None:
+        if error is not None and self._spoils(error):
+            await connection.disconnect(nowait=True)
+        await self._client.connection_pool.release(connection)
+
+
+async def _read(connection: Any) -> Any:
+    """Read a reply; a task that is cancelled may leave it to another."""
+    return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
 
 
 def _pool_arguments(pool: Any) -> tuple[str, ...]:
@@ -233,8 +271,21 @@ class _ClusterWire(_BlockingWire):
 class _AsyncClusterWire(_AwaitingWire):
     """Asks the node that has the keys, from a task."""
 
-    async def _exchange(self, command: Request) -> Any:
+    async def _exchange(self, command: Request, abandoned: Abandoned) -> Any:
+        call = in_background(self._execute(command))
+        try:
+            return await shield(call)
+        except CancelledError:
+            call.add_done_callback(partial(_hand_over, abandoned))
+            raise
+
+    async def _execute(self, command: Request) -> Any:
         await self._client.initialize()
         name, *arguments = command
         node = self._client.get_node_from_key(command[3])
         return await self._client.execute_command(name.decode(), *arguments, target_nodes=node)
+
+
+def _hand_over(abandoned: Abandoned, call: Task[Any]) -> None:
+    if not call.cancelled() and call.exception() is None:
+        abandoned(call.result())

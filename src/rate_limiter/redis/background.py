@@ -1,0 +1,19 @@
+"""Work that goes on when the task that began it is cancelled."""
+
+from __future__ import annotations
+
+from asyncio import Task, ensure_future
+from collections.abc import Coroutine
+from typing import Any
+
+__all__ = ["in_background", "unfinished"]
+
+unfinished: set[Task[Any]] = set()  # an event loop keeps only weak references
+
+
+def in_background(work: Coroutine[Any, Any, Any]) -> Task[Any]:
+    """Run something to its end, whoever is cancelled meanwhile."""
+    task = ensure_future(work)
+    unfinished.add(task)
+    task.add_done_callback(unfinished.discard)
+    return task
