@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from fractions import Fraction
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import Any, ClassVar, NoReturn, Protocol, TypeAlias
 
 from .clock import Clock
 from .exceptions import CostExceedsCapacity, RateLimitExceeded
@@ -71,6 +71,7 @@ class BaseBucket(ABC):
     __slots__ = ("__weakref__", "_now")
 
     _now: Callable[[], int]  # nanoseconds
+    _awaited: ClassVar[bool] = False  # whether its answers are awaited
 
     @property
     @abstractmethod
@@ -307,6 +308,8 @@ class AsyncBucket(BaseBucket):
     """A bucket that is asked over an event loop: as `Bucket`, but every answer is awaited."""
 
     __slots__ = ()
+
+    _awaited = True
 
     @abstractmethod
     async def allow(self, tokens: Tokens = 1) -> bool:

@@ -128,7 +128,7 @@ class RateLimiter(Generic[B_co]):
         if tokens is not _ONE:
             self._bucket._check(tokens)
         limiter = self if block is None and timeout is None else self._with(block, timeout)
-        return limiter._permit(tokens)
+        return (AsyncPermit if self._bucket._awaited else Permit)(limiter, tokens)
 
     def cost(self, tokens: Cost) -> Callable[[F], F]:
         """Make a decorator that charges each call this many tokens.
@@ -161,14 +161,10 @@ class RateLimiter(Generic[B_co]):
     async def __aenter__(self: RateLimiter[AsyncBucket]) -> AsyncPermit: ...
 
     async def __aenter__(self) -> Permit | AsyncPermit:
-        return await self._permit(1)
+        return await (AsyncPermit if self._bucket._awaited else Permit)(self, 1)
 
     async def __aexit__(self, *exc_info: object) -> None:
         pass
-
-    def _permit(self, tokens: Tokens) -> Permit | AsyncPermit:
-        awaited = isinstance(self._bucket, AsyncBucket)
-        return AsyncPermit(self, tokens) if awaited else Permit(self, tokens)
 
     def _move_to(self, clock: Clock) -> Any:
         return self._bucket._move_to(clock)
@@ -226,7 +222,7 @@ class BasePermit:
         self._limiter = limiter
         self._tokens = tokens
         self._waited = 0.0
-        self._payer: Payer = limiter.bucket
+        self._payer: Payer  # known once it has been entered
         self._paid: Paid | None = None  # what it has paid, once that is corrected
         self._state = _NEW
 
@@ -243,7 +239,10 @@ class BasePermit:
     def __enter__(self) -> Self:
         self._enter_once()
         try:
-            self._waited, self._payer = self._limiter._take(self._tokens)
+            limiter = self._limiter
+            self._waited, self._payer = limiter._bucket._acquire(
+                self._tokens, limiter._block, limiter._timeout
+            )
         except BaseException:
             self._state = _REFUSED
             raise

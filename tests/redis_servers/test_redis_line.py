@@ -326,3 +326,17 @@ def test_refund_under_a_slower_limit_waits_for_who_was_promised_more(make_line, 
     line.bucket.refund(2)
 
     assert line.bucket.retry_after() >= 2
+
+
+def test_cancel_from_many_threads_gives_back_once(make_line, in_background):
+    """P18: Threads that cancel one reservation together give it back once."""
+    line = make_line(10)
+    for _ in range(10):
+        reservation = line.bucket.reserve(1)
+        line.bucket.reserve(1)
+
+        for cancelled in [in_background(reservation.cancel) for _ in range(4)]:
+            cancelled.result()
+
+        assert line.bucket.available_tokens == 9
+        line.bucket.refund(1)

@@ -15,7 +15,7 @@ from ..exceptions import BackendError
 from ..rates import Number
 from ..sleeping import task_sleeper
 from .background import in_background
-from .base import Grant, Limits, RedisBucket, fit
+from .base import Grant, Limits, RedisBucket, Reserved, fit
 from .fallback import Understudy
 from .script import Charges, Request, request
 from .wire import async_wire
@@ -156,38 +156,21 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
         return reply
 
 
-class _RedisReservation(AsyncReservation):
+class _RedisReservation(Reserved, AsyncReservation):
     """Tokens on a server taken now for a use later."""
 
-    __slots__ = ("_bucket", "_cancelled", "_grant")
-
-    def __init__(self, bucket: AwaitingRedisBucket, grant: Grant) -> None:
-        self._bucket = bucket
-        self._grant = grant
-        self._cancelled = False
-
-    @property
-    def delay(self) -> float:
-        return seconds(max(self._grant.due - self._bucket._now(), 0))
+    __slots__ = ()
 
     async def cancel(self) -> None:
-        if self._cancelled:
-            return
-        self._cancelled = True
-        try:
-            await shield(in_background(self._bucket._ask(self._grant.undoing())))
-        except BackendError as error:
-            self._cancelled = False
-            self._bucket._instead(error)
+        if self._cancel_once():
+            try:
+                await shield(in_background(self._bucket._ask(self._grant.undoing())))
+            except BackendError as error:
+                self._cancelled = self._bucket._fallback is not None
+                self._bucket._instead(error)
 
     async def settle(self, actual: Tokens) -> None:
-        if self._cancelled:
-            raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
-        await self._bucket._correct_async(self._grant.paid, self._bucket._paid(actual))
-
-    def __repr__(self) -> str:
-        state = "cancelled" if self._cancelled else f"delay={self.delay:g}"
-        return f"Reservation({state})"
+        await self._bucket._correct_async(self._paid(), self._bucket._paid(actual))
 
 
 class _LocalReservation(AsyncReservation):

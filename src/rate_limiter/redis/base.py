@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Protocol, Self
 from ..bucket import BaseBucket, Paid, Tokens
 from ..clock import SYSTEM_CLOCK, Clock, nanoseconds, seconds, timeout_nanoseconds
 from ..exceptions import BackendError
+from ..ledger import exclusive
 from ..rates import Number, shown
 from .fallback import Understudy
 from .outage import Outage, outage_of
@@ -18,7 +19,7 @@ from .script import Charges, Request, request
 from .terms import LONGEST
 from .wire import BucketFailure
 
-__all__ = ["Grant", "Limits", "RedisBucket", "fit"]
+__all__ = ["Grant", "Limits", "RedisBucket", "Reserved", "fit"]
 
 _MICRO = 1_000  # nanoseconds in the microseconds that the server counts
 _NO_LIMIT = 2**53 - 1
@@ -62,6 +63,36 @@ class Grant:
         if self.tickets:
             return request(b"cancel", paid, tickets=self.tickets)
         return request(b"correct", [(limit, -units) for limit, units in paid])
+
+
+class Reserved:
+    """A reservation on a server: what it is worth, and that it is given back once."""
+
+    __slots__ = ("_bucket", "_cancelled", "_grant")
+
+    def __init__(self, bucket: Any, grant: Grant) -> None:
+        self._bucket = bucket
+        self._grant = grant
+        self._cancelled = False
+
+    @property
+    def delay(self) -> float:
+        return seconds(max(self._grant.due - self._bucket._now(), 0))
+
+    @exclusive
+    def _cancel_once(self) -> bool:
+        """Tell whether it is still to be given back; from now on it is not."""
+        first, self._cancelled = not self._cancelled, True
+        return first
+
+    def _paid(self) -> Paid:
+        if self._cancelled:
+            raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
+        return self._grant.paid
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self._cancelled else f"delay={self.delay:g}"
+        return f"Reservation({state})"
 
 
 class RedisBucket(BaseBucket, ABC):

@@ -11,7 +11,7 @@ from ..clock import seconds
 from ..exceptions import BackendError
 from ..rates import Number
 from ..sleeping import ThreadSleeper
-from .base import Grant, Limits, RedisBucket, fit
+from .base import Grant, Limits, RedisBucket, Reserved, fit
 from .fallback import Understudy
 from .script import Request, request
 from .wire import wire
@@ -141,34 +141,18 @@ class BlockingRedisBucket(RedisBucket, Bucket):
         return reply
 
 
-class _RedisReservation(Reservation):
+class _RedisReservation(Reserved, Reservation):
     """Tokens on a server taken now for a use later."""
 
-    __slots__ = ("_bucket", "_cancelled", "_grant")
-
-    def __init__(self, bucket: BlockingRedisBucket, grant: Grant) -> None:
-        self._bucket = bucket
-        self._grant = grant
-        self._cancelled = False
-
-    @property
-    def delay(self) -> float:
-        return seconds(max(self._grant.due - self._bucket._now(), 0))
+    __slots__ = ()
 
     def cancel(self) -> None:
-        if self._cancelled:
-            return
-        try:
-            self._bucket._ask(self._grant.undoing())
-        except BackendError as error:
-            self._bucket._instead(error)
-        self._cancelled = True
+        if self._cancel_once():
+            try:
+                self._bucket._ask(self._grant.undoing())
+            except BackendError as error:
+                self._cancelled = self._bucket._fallback is not None
+                self._bucket._instead(error)
 
     def settle(self, actual: Tokens) -> None:
-        if self._cancelled:
-            raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
-        self._bucket._correct(self._grant.paid, self._bucket._paid(actual))
-
-    def __repr__(self) -> str:
-        state = "cancelled" if self._cancelled else f"delay={self.delay:g}"
-        return f"Reservation({state})"
+        self._bucket._correct(self._paid(), self._bucket._paid(actual))

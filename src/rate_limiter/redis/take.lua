@@ -26,8 +26,7 @@
 --            level: for each key how long until it is full, and the remainder
 --            or an error, and nothing has changed
 
-local call, doubles, format = redis.call, struct.unpack, string.format
-local cut, find, match = string.sub, string.find, string.match
+local call, doubles, format, cut = redis.call, struct.unpack, string.format, string.sub
 local MARGIN = 1000 -- milliseconds that a key outlives its bucket's being full
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -38,15 +37,16 @@ local operation = ARGV[1]
 if operation == 'take' and #KEYS == 1 then
     local limit, cost, cost_sub, span, span_sub, scale = doubles('<dddddd', ARGV[2])
     local raw, code = call('GET', KEYS[1]), ARGV[3]
-    local full, sub, known = now, 0, true
+    local full, sub = now, 0
     if raw then
         local terms = cut(raw, 17)
-        if terms ~= code then sub, terms = match(terms, '^%+(%d+)(.*)$') end
-        known = terms == code
-        full, sub = known and cut(raw, 1, 16) + 0, (sub or 0) + 0
-        if known and full < now then full, sub = now, 0 end
+        if terms ~= code then
+            terms, sub = cut(raw, -#code), tonumber(cut(raw, 18, -#code - 1))
+        end
+        full = terms == code and sub and tonumber(cut(raw, 1, 16))
+        if full and full < now then full, sub = now, 0 end
     end
-    if known then
+    if full then
         full, sub = full + cost, sub - (scale - cost_sub)
         if sub >= 0 then full = full + 1 else sub = sub + scale end
         local wait = full - now - span
@@ -54,13 +54,16 @@ if operation == 'take' and #KEYS == 1 then
         if wait > limit and wait > 0 then return wait end
         local short = sub == 0
         if wait <= 0 and limit >= 0 and (short or cut(code, 1, 1) == ':') then
-            local value = short and format('%016.0f%s', full, code) or format('%016.0f+%.0f%s', full, sub, code)
+            -- In halves, for what has 16 digits is formatted as slowly as two calls are made.
+            local value = short and format('%08d%08d%s', full / 1e8, full % 1e8, code)
+                or format(sub < 2147483648 and '%08d%08d+%d%s' or '%08d%08d+%.0f%s', full / 1e8, full % 1e8, sub, code)
             call('SET', KEYS[1], value, 'PX', math.ceil((full - now) / 1000) + MARGIN)
             return 0
         end
     end
 end
 
+local find, match = string.find, string.match
 local LAST_INSTANT = 9007199254740991
 local MOST_HOLES = 8192 -- bytes of them; beyond, the oldest are forgotten, and their tokens lost
 
@@ -107,6 +110,10 @@ end
 
 -- Read a value into `b`; return whether it is one.
 local function read(b, raw)
+    if cut(raw, 17) == b.code and find(raw, '^%d+', 1) then
+        b.full = cut(raw, 1, 16) + 0
+        return true
+    end
     local head, line = match(raw, '^([^=]*)(.*)$')
     local terms = cut(head, 17)
     local full, short = numbers(cut(head, 1, 16), '^(%d+)$'), numbers(terms, '^(%d%d)(%d)$')

@@ -16,8 +16,9 @@ __all__ = ["LONGEST", "Terms"]
 
 _MICRO = 10**6
 _EXACT = 2**53 - 1  # the largest integer of the script
-# What a token is divided into, if the rate leaves room for it: what people write has no remainder.
-_TOKENS = (63 * 10**12, 63 * 10**9, 63 * 10**6, 63 * 10**3, 63, 1)
+# What a token is divided into, if the rate leaves room for it: what people write has no remainder,
+# and the text of a remainder stays short.
+_TOKENS = (63 * 10**9, 63 * 10**6, 63 * 10**3, 63, 1)
 _PACK = struct.Struct("<6d").pack
 LONGEST = (
     100 * 36_525 * 864 * _MICRO

@@ -40,6 +40,15 @@ _HINTS = {
 }
 
 
+_CODES = {  # of errors whose text the libraries strip of it
+    "AuthenticationError": "AUTH",
+    "AuthorizationError": "AUTH",
+    "ClusterCrossSlotError": "CROSSSLOT",
+    "MovedError": "MOVED",
+    "NoPermissionError": "NOPERM",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+}
 _OF_ONE_BUCKET = {"CORRUPT", "CROSSSLOT", "NOPERM", "OVERFLOW", "WRONGTYPE"}
 
 
@@ -118,6 +127,13 @@ def _is_async(client: Any) -> bool:
     return inspect.iscoroutinefunction(getattr(client, "execute_command", None))
 
 
+def _code_of(error: BaseException) -> str:
+    """Return the server's code for an error, which before 7.0 stands amid that of a script."""
+    words = [word.strip("-:") for word in str(error).split()]
+    found = next((word for word in words if word in _HINTS), "")
+    return _CODES.get(type(error).__name__, found)
+
+
 class _BaseWire:
     """What asking has in common: what is an error, and what it means."""
 
@@ -140,13 +156,11 @@ class _BaseWire:
 
     def _failure(self, error: BaseException) -> BackendError:
         """Return the error to raise, which names neither keys nor servers (P26)."""
-        code = str(error).partition(" ")[0] if isinstance(error, self._answers) else ""
-        name = type(error).__name__
-        if name == "AuthenticationError":
-            code = "AUTH"
-        hint = _HINTS.get(code, code if code.isupper() and code.isalpha() else "no answer")
+        code = _code_of(error)
+        unknown = "it answered with an error" if isinstance(error, self._answers) else "no answer"
+        hint = _HINTS.get(code, unknown)
         failure = BucketFailure if code in _OF_ONE_BUCKET else BackendError
-        return failure(f"the store of the bucket failed: {hint} ({name})")
+        return failure(f"the store of the bucket failed: {hint} ({type(error).__name__})")
 
 
 class _BlockingWire(_BaseWire, ABC):
