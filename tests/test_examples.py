@@ -1,12 +1,15 @@
 """The examples run, and the server of the quickstart really refuses."""
 
 import importlib.util
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from servers import Server, commandstats, require_server
 
 from rate_limiter.testing import ManualClock
 
@@ -43,17 +46,19 @@ OUTPUTS = {
     "decorate_function.py": ["GNU", "report for Ben", "no report for Cem: try again in"],
     "method_costs.py": ["Ann wrote to 7", "Ann may not", "Ann wrote to 3", "Ben wrote to 7"],
     "quickstart.py": ["unlimited", "decorated", "with-block", "tasks", "unlimited: "],
+    "shared_between_processes.py": ["process  asked   got", "all", "of at most", "the limit held"],
     "testing_your_code.py": ["passed: test_send", "passed: test_answer", "two hours of waiting"],
     "with_block.py": ["copied 8 pages after 0.00 s", "9 pages would take", "copied the last page"],
 }
 
 
-def run(name: str) -> str:
+def run(name: str, *arguments: str) -> str:
     """Run an example as a user does; return what it printed."""
     done = subprocess.run(  # noqa: S603 - our own file
-        [sys.executable, "-W", "error", EXAMPLES / name],
+        [sys.executable, "-W", "error", EXAMPLES / name, *arguments],
         capture_output=True,
         check=False,
+        env={key: value for key, value in os.environ.items() if key != "REDIS_URL"},
         text=True,
         timeout=50,
     )
@@ -64,6 +69,8 @@ def run(name: str) -> str:
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_run_example_prints_what_it_shows(name: str) -> None:
     """Each example ends well, warns of nothing, and prints what it is there to show."""
+    if name == "shared_between_processes.py":
+        require_server()
     printed, position = run(name), 0
     for piece in OUTPUTS[name]:
         assert piece in printed[position:], printed
@@ -77,12 +84,21 @@ def test_find_examples_finds_each_that_is_expected() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(OUTPUTS)
 
 
-@pytest.fixture
-def quickstart() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("quickstart", EXAMPLES / "quickstart.py")
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def quickstart() -> ModuleType:
+    return load("quickstart")
+
+
+@pytest.fixture
+def shared() -> ModuleType:
+    return load("shared_between_processes")
 
 
 def test_admit_unlimited_calls_refuses_above_the_capacity(quickstart: ModuleType) -> None:
@@ -130,3 +146,61 @@ def test_fetch_behind_the_limiter_is_never_refused(
         ]
     assert max(delays) < 1e-9
     assert clock.elapsed == pytest.approx((70 - 5) / 20)
+
+
+def test_share_between_processes_keeps_the_bound() -> None:
+    """P1: What four processes get together is what one bucket has to give, and nearly all of it."""
+    with Server() as server:
+        lines = run("shared_between_processes.py", server.url).splitlines()
+        calls = commandstats(server.client())["evalsha"]
+    rows = [[int(number) for number in line.split()] for line in lines[1:5]]
+    summary = re.fullmatch(r" *all +(\d+) +(\d+)  of at most (\d+\.\d)", lines[5])
+    asked, got, most = int(summary[1]), int(summary[2]), float(summary[3])
+    assert [process for process, _, _ in rows] == [1, 2, 3, 4]
+    assert sum(row[1] for row in rows) == asked <= calls
+    assert sum(row[2] for row in rows) == got < asked
+    assert 40 < got <= most
+    assert min(row[1] for row in rows) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["redis://here"], {}),
+        ([], {"REDIS_URL": "redis://here"}),
+        (["redis://here"], {"REDIS_URL": "redis://there"}),
+    ],
+)
+def test_share_with_an_address_asks_there(
+    shared: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    environment: dict[str, str],
+) -> None:
+    """The address given is asked; and more than one bucket has to give is called so."""
+    asked = []
+    monkeypatch.setattr(sys, "argv", ["shared_between_processes.py", *arguments])
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(
+        shared, "ask_from_all", lambda url: asked.append(url) or [(50, 23, 7.0, 8.0)] * 4
+    )
+    assert shared.main() == 1
+    assert asked == ["redis://here"]
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "    all    200    92  of at most 90.0",
+        "the limit was exceeded",
+    ]
+
+
+def test_share_without_a_server_says_how_to_get_one(
+    shared: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is neither an address nor a server, the example ends with advice."""
+    monkeypatch.setattr(sys, "argv", ["shared_between_processes.py"])
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setattr(shared.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(SystemExit, match="set REDIS_URL, apt install redis-server, or pip install"):
+        shared.main()
