@@ -128,6 +128,8 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
         try:
             while self._now() < grant.due:
                 await self._clock.sleep_async(sleeper, grant.due)
+        except GeneratorExit:  # the loop is gone, and with it who could give them back
+            raise
         except BaseException:
             await shield(in_background(self._give_back(grant)))
             raise

@@ -163,10 +163,8 @@ class RedisBucket(BaseBucket, ABC):
             raise ValueError(
                 f"tokens must be at most what comes back in 100 years, got {shown(tokens)}"
             )
-        longest = (
-            0 if not block else _NO_LIMIT if limit is None else min(limit // _MICRO, _NO_LIMIT)
-        )
-        return charges, request(b"take", charges, longest)
+        longest = _NO_LIMIT if limit is None else min(limit // _MICRO, _NO_LIMIT)
+        return charges, request(b"take", charges, longest if block else 0)
 
     def _granted(
         self, charges: Charges, reply: Any, tokens: Tokens, block: bool, timeout: Number | None

@@ -4,7 +4,7 @@
 -- remainder: `scale` remainders are a microsecond, `unit` of them are a token. All are integers below
 -- 2^53, which a number here holds exactly. A value is, without the spaces,
 --
---   1790000000123456 205                  full at that microsecond; a token takes 20 * 10^5 of them
+--   1790000000123456 025                  full at that microsecond; a token takes 02 * 10^5 of them
 --   1790000000123456 :scale:unit          the same for a limit whose tokens take no such round time
 --   1790000000123456 +sub :scale:unit     full at a remainder after that microsecond
 --   ... =due:floor:floor_sub:last:holes   and callers wait
@@ -54,10 +54,12 @@ if operation == 'take' and #KEYS == 1 then
         if wait > limit and wait > 0 then return wait end
         local short = sub == 0
         if wait <= 0 and limit >= 0 and (short or cut(code, 1, 1) == ':') then
-            -- In halves, for what has 16 digits is formatted as slowly as two calls are made.
+            -- Numbers of more than 32 bits are slow to format, so it is done in halves.
             local value = short and format('%08d%08d%s', full / 1e8, full % 1e8, code)
-                or format(sub < 2147483648 and '%08d%08d+%d%s' or '%08d%08d+%.0f%s', full / 1e8, full % 1e8, sub, code)
-            call('SET', KEYS[1], value, 'PX', math.ceil((full - now) / 1000) + MARGIN)
+                or format(sub < 2147483648 and '%08d%08d+%d%s' or '%08d%08d+%.0f%s',
+                    full / 1e8, full % 1e8, sub, code)
+            local left = (full - now) / 1000 + MARGIN
+            call('SET', KEYS[1], value, 'PX', left < 2147483648 and format('%d', left) or math.floor(left))
             return 0
         end
     end
@@ -94,7 +96,8 @@ local function restated(b, us, sub, scale, unit)
         us, rest = now + math.floor(lacks), lacks - math.floor(lacks)
     end
     sub = math.ceil(rest * b.scale)
-    if sub >= b.scale then return us + 1, 0 end
+    local short = cut(b.code, 1, 1) ~= ':' -- which has no place for a remainder
+    if sub >= b.scale or sub > 0 and short then return us + 1, 0 end
     return us, sub
 end
 
@@ -108,26 +111,34 @@ local function numbers(text, pattern)
     return found[1] and found
 end
 
+-- Read the remainder, the scale and the unit behind an instant.
+local function read_terms(text)
+    local short = numbers(text, '^(%d%d)(%d)$')
+    if short then return { 0, 1, short[1] * 10 ^ short[2] } end
+    return numbers(text, '^%+(%d+):(%d+):(%d+)$') or numbers('0' .. text, '^(0):(%d+):(%d+)$')
+end
+
+-- Read into `b` what is known of those who wait; return whether it can be.
+local function read_line(b, line, scale, unit)
+    local place, holes = numbers(line, '^=(%d+):(%d+):(%d+):(%d+)'), match(line, '^=[%d:]+(.*)$')
+    if not place or place[3] >= scale or not find(holes, '^[;:%-%d]*$') then return false end
+    b.due, b.last, b.holes = place[1], place[4], holes
+    b.floor, b.floor_sub = restated(b, place[2], place[3], scale, unit)
+    return true
+end
+
 -- Read a value into `b`; return whether it is one.
 local function read(b, raw)
-    if cut(raw, 17) == b.code and find(raw, '^%d+', 1) then
-        b.full = cut(raw, 1, 16) + 0
+    local full, rest = numbers(cut(raw, 1, 16), '^(%d+)$'), cut(raw, 17)
+    if full and rest == b.code then
+        b.full = full[1]
         return true
     end
-    local head, line = match(raw, '^([^=]*)(.*)$')
-    local terms = cut(head, 17)
-    local full, short = numbers(cut(head, 1, 16), '^(%d+)$'), numbers(terms, '^(%d%d)(%d)$')
-    local long = numbers(terms, '^%+(%d+):(%d+):(%d+)$') or numbers('0' .. terms, '^(0):(%d+):(%d+)$')
-    if short then long = { 0, 1, short[1] * 10 ^ short[2] } end
+    local terms, line = match(rest, '^([^=]*)(.*)$')
+    local long = read_terms(terms)
     if not full or not long or long[1] >= long[2] or long[3] == 0 then return false end
     b.full, b.sub = restated(b, full[1], unpack(long))
-    if line ~= '' then
-        local place, holes = numbers(line, '^=(%d+):(%d+):(%d+):(%d+)'), match(line, '^=[%d:]+(.*)$')
-        if not place or place[3] >= long[2] or not find(holes, '^[;:%-%d]*$') then return false end
-        b.due, b.last, b.holes = place[1], place[4], holes
-        b.floor, b.floor_sub = restated(b, place[2], place[3], long[2], long[3])
-    end
-    return true
+    return line == '' or read_line(b, line, long[2], long[3])
 end
 
 -- When a bucket is full, given that those who wait leave at their times.
@@ -143,7 +154,8 @@ local function close(b)
 end
 
 local function load(i, key, at)
-    local b = { code = ARGV[i + 2], full = now, sub = 0, due = 0, floor = 0, floor_sub = 0, last = 0, holes = '' }
+    local b = { code = ARGV[i + 2], full = now, sub = 0, due = 0, floor = 0, floor_sub = 0, last = 0 }
+    b.holes = ''
     b.cost, b.cost_sub, b.span, b.span_sub, b.scale, b.unit, at = doubles('<dddddd', ARGV[2], at)
     local raw = call('GET', key)
     if raw and not read(b, raw) then return nil end
@@ -163,11 +175,15 @@ end
 local function save(buckets)
     for _, b in ipairs(buckets) do
         close(b)
-        if math.max(b.full, b.floor) > LAST_INSTANT then return redis.error_reply('OVERFLOW a bucket cannot be empty for so long') end
+        if math.max(b.full, b.floor) > LAST_INSTANT then
+            return redis.error_reply('OVERFLOW the bucket would be empty for too long')
+        end
     end
     for i, b in ipairs(buckets) do
         local left = math.max(full_of(b), b.due) - now
-        if b.kept or left > 0 or b.sub > 0 then call('SET', KEYS[i], value_of(b), 'PX', math.ceil(left / 1000) + MARGIN) end
+        if b.kept or left > 0 or b.sub > 0 then
+            call('SET', KEYS[i], value_of(b), 'PX', math.ceil(left / 1000) + MARGIN)
+        end
     end
 end
 
@@ -176,7 +192,9 @@ local function join(b, due)
     local natural, natural_sub = due, 0
     if b.natural == due then natural, natural_sub = b.exact, b.exact_sub end
     local share, share_sub = b.cost, b.cost_sub
-    if later(share, share_sub, b.span, b.span_sub) > b.span then share, share_sub = b.span, b.span_sub end
+    if later(share, share_sub, b.span, b.span_sub) > b.span then
+        share, share_sub = b.span, b.span_sub
+    end
     local floor, floor_sub = plus(b, natural, natural_sub, share, share_sub)
     local ticket = format('%.0f:%.0f:%.0f:%.0f:%.0f', b.last + 1, due, b.due, b.floor, b.floor_sub)
     local line, line_sub = plus(b, b.floor, b.floor_sub, b.cost, b.cost_sub)
@@ -250,8 +268,9 @@ local function leave(b, number, due, floor, floor_sub)
 end
 
 local function cancel(b, ticket)
-    local number, instant, due, floor, floor_sub = unpack(numbers(ticket, '^(%d+):(%d+):(%d+):(%d+):(%d+)$'))
-    if instant > now and instant <= b.due and number <= b.last then leave(b, number, due, floor, floor_sub) end
+    local place = numbers(ticket, '^(%d+):(%d+):(%d+):(%d+):(%d+)$')
+    local number, due = place[1], place[2]
+    if due > now and due <= b.due and number <= b.last then leave(b, number, unpack(place, 3)) end
     give_back(b, b.cost, b.cost_sub)
 end
 

@@ -38,8 +38,6 @@ _HINTS = {
     "READONLY": "the server is a replica",
     "WRONGTYPE": "the value under its key is not that of a bucket; use another name or prefix",
 }
-
-
 _CODES = {  # of errors whose text the libraries strip of it
     "AuthenticationError": "AUTH",
     "AuthorizationError": "AUTH",
@@ -107,14 +105,11 @@ def async_wire(client: Any) -> AsyncWire:
 
 
 def _library_of(client: Any, bucket: str, wanted: str) -> str:
-    names = [base.__name__ for base in type(client).__mro__]
-    modules = [base.__module__.partition(".")[0] for base in type(client).__mro__]
+    bases = type(client).__mro__
+    usable = hasattr(client, "evalsha") and not any("Pipeline" in base.__name__ for base in bases)
+    modules = {base.__module__.partition(".")[0] for base in bases}
     for library in _LIBRARIES:
-        if (
-            library in modules
-            and hasattr(client, "evalsha")
-            and not any("Pipeline" in n for n in names)
-        ):
+        if usable and library in modules:
             return library
     raise TypeError(f"{bucket} needs a client such as {wanted}, got {shown(type(client).__name__)}")
 
@@ -233,10 +228,10 @@ class _AsyncPoolWire(_AwaitingWire):
             sent = True
             reply = await _read(connection)
         except CancelledError as error:
-            rest = (
-                self._outlive(connection, abandoned) if sent else self._release(connection, error)
-            )
-            in_background(rest)
+            if sent:
+                in_background(self._outlive(connection, abandoned))
+            else:
+                await self._release(connection, error)
             raise
         except BaseException as error:
             await self._release(connection, error)
