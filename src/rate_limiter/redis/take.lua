@@ -7,7 +7,7 @@
 --   1790000000123456 025                  full at that microsecond; a token takes 02 * 10^5 of them
 --   1790000000123456 :scale:unit          the same for a limit whose tokens take no such round time
 --   1790000000123456 +sub :scale:unit     full at a remainder after that microsecond
---   ... =due:floor:floor_sub:last:holes   and callers wait
+--   ... =due:floor:floor_sub:last ;holes  and callers wait
 --
 -- Who waits has been told how long, and asks no more. So that nobody who comes later passes the line,
 -- it keeps `due`, when its last caller leaves. So that tokens given back are not spent while those who
@@ -33,7 +33,7 @@ local now = time[1] * 1000000 + time[2]
 local operation = ARGV[1]
 
 -- What nearly every call is: one bucket, nobody waiting, taken or refused at once. What follows below
--- comes to the same, and takes half as long again.
+-- comes to the same, and takes three times as long.
 if operation == 'take' and #KEYS == 1 then
     local limit, cost, cost_sub, span, span_sub, scale = doubles('<dddddd', ARGV[2])
     local raw, code = call('GET', KEYS[1]), ARGV[3]

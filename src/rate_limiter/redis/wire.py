@@ -218,12 +218,17 @@ class _AsyncPoolWire(_AwaitingWire):
 
     def __init__(self, client: Any, library: str) -> None:
         super().__init__(client, library)
-        self._wanted = _pool_arguments(client.connection_pool)
+        pool = client.connection_pool
+        self._wanted = _pool_arguments(pool)
+        # Such a pool takes what has come for a notification, even if it is the end.
+        self._unproven = getattr(pool, "maint_notifications_enabled", bool)()
 
     async def _exchange(self, command: Request, abandoned: Abandoned) -> Any:
         connection = await self._client.connection_pool.get_connection(*self._wanted)
         sent = False
         try:
+            if self._unproven:
+                await self._prove(connection)
             await connection.send_command(*command)
             sent = True
             reply = await _read(connection)
@@ -238,6 +243,16 @@ class _AsyncPoolWire(_AwaitingWire):
             raise
         await self._release(connection)
         return reply
+
+    async def _prove(self, connection: Any) -> None:
+        """Replace a connection that the server has ended, before anything is sent that counts."""
+        try:
+            if await connection.can_read():
+                await connection.send_command("PING", check_health=False)
+                await connection.read_response()
+        except self._failures:
+            await connection.disconnect(nowait=True)
+            await connection.connect()
 
     async def _outlive(self, connection: Any, abandoned: Abandoned) -> None:
         """Read the reply that a cancelled task has left behind."""
