@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import math
+from functools import partial
 
 import pytest
 
@@ -191,22 +192,38 @@ def test_make_bucket_gets_the_terms_and_gives_the_bucket():
     assert (made[0].capacity, made[0].tokens_per_second) == (2, 1)
 
 
-@pytest.mark.parametrize("takes_key", [True, False])
-def test_make_bucket_with_a_key_is_given_it_if_it_takes_it(takes_key):
-    """Each key has a bucket of its own, whether or not its maker wants to know the key."""
+def test_make_bucket_with_a_key_is_given_it():
+    """Each key has a bucket of its own, whose maker is told the key."""
     keys = []
 
     def make_for(capacity, rate, key):
         keys.append(key)
         return TokenBucket(capacity, rate)
 
-    make = make_for if takes_key else TokenBucket
-    limited = rate_limited(1, 1, block=False, key=lambda word: word[0], make_bucket=make)(len)
+    limited = rate_limited(1, 1, block=False, key=lambda word: word[0], make_bucket=make_for)(len)
 
     assert [limited("abc"), limited("bcd")] == [3, 3]
     with pytest.raises(RateLimitExceeded):
         limited("axx")
-    assert keys == (["a", "b"] if takes_key else [])
+    assert keys == ["a", "b"]
+
+
+def test_make_bucket_that_ignores_the_key_is_refused():
+    """A maker that does not take the key is a mistake, found when it is decorated."""
+    with pytest.raises(TypeError, match=r"make_bucket\(capacity, tokens_per_second, key\)"):
+        rate_limited(1, 1, key=len, make_bucket=partial(TokenBucket))
+
+
+def test_make_bucket_without_a_signature_is_given_the_key():
+    """What does not say what it takes is given all there is."""
+
+    class Unspoken:
+        __signature__ = property(lambda self: int("no signature"))
+
+        def __call__(self, capacity, rate, key):
+            return TokenBucket(capacity, rate)
+
+    assert rate_limited(1, 1, key=len, make_bucket=Unspoken())(len)("ab") == 2
 
 
 def test_make_bucket_with_a_clock_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, TypeVar
@@ -52,7 +53,7 @@ def rate_limited(
         key: A callable that gets the call's arguments and returns a hashable: one bucket for each.
             `per_instance`: one bucket for each `self`.
         clock: Where time comes from; the machine's monotonic clock if None.
-        make_bucket: A callable that gets `capacity`, tokens per second, and if there is a `key`,
+        make_bucket: A callable that gets `capacity` and tokens per second, and if there is a `key`,
             what it returned for the call, and returns a bucket; a `TokenBucket` if None.
 
     Raises:
@@ -74,7 +75,21 @@ def rate_limited(
         return charging(limiter, cost)
     if not callable(key):
         raise TypeError(f"key must be a callable that gets the call's arguments, got {shown(key)}")
-    make = local if make_bucket is None else partial(make_bucket, *terms)
+    make = local if make_bucket is None else _for_keys(make_bucket, *terms)
     if key is per_instance:
         return charging(InstanceRateLimiter(make, block, timeout), cost, key)
     return charging(KeyedRateLimiter(make, block=block, timeout=timeout), cost, key)
+
+
+def _for_keys(make_bucket: Callable[..., BaseBucket], *terms: Any) -> Callable[[Any], BaseBucket]:
+    """Return what makes the bucket of a key; one that ignores keys would share it among all."""
+    try:
+        inspect.signature(make_bucket).bind(*terms, None)
+    except TypeError:
+        raise TypeError(
+            "with a key, make_bucket must take it as well: "
+            "make_bucket(capacity, tokens_per_second, key)"
+        ) from None
+    except ValueError:  # written in C, it does not say
+        pass
+    return lambda key: make_bucket(*terms, key)

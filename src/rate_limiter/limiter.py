@@ -337,7 +337,12 @@ class Permit(BasePermit):
             RuntimeError: The permit has not been entered, or was refused.
         """
         if self._state is not _REFUNDED:
-            self._payer._correct(*self._all_back())
+            paid, nothing = self._all_back()
+            try:
+                self._payer._correct(paid, nothing)
+            except BaseException:
+                self._state = _ENTERED  # it may be tried again
+                raise
 
 
 class AsyncPermit(BasePermit):
@@ -358,4 +363,9 @@ class AsyncPermit(BasePermit):
     async def refund(self) -> None:
         """Give all tokens back, because the work never happened; see `Permit.refund`."""
         if self._state is not _REFUNDED:
-            await self._payer._correct_async(*self._all_back())
+            paid, nothing = self._all_back()
+            try:
+                await self._payer._correct_async(paid, nothing)
+            except BaseException:
+                self._state = _ENTERED  # it may be tried again
+                raise

@@ -22,7 +22,7 @@ from .wire import BucketFailure
 __all__ = ["Grant", "Limits", "RedisBucket", "Reserved", "fit"]
 
 _MICRO = 1_000  # nanoseconds in the microseconds that the server counts
-_NO_LIMIT = 2**53 - 1
+_NO_LIMIT = 2**60  # microseconds
 
 
 class Limits(Protocol):
@@ -184,8 +184,12 @@ class RedisBucket(BaseBucket, ABC):
             for limit, tokens in used.items()
         ]
         charges = [(limit, units) for limit, units in changes if units]
-        if not all(limit.terms.countable(units) for limit, units in charges):
-            raise ValueError("a correction must be at most what comes back in 100 years")
+        for limit, units in charges:
+            if not limit.terms.countable(units):
+                raise ValueError(
+                    f"tokens must be at most what comes back in 100 years, "
+                    f"got {shown(float(used[limit]))}"
+                )
         return request(b"correct", charges) if charges else None
 
     def _refunding(self, tokens: Tokens) -> Request:

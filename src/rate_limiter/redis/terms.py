@@ -19,6 +19,8 @@ _EXACT = 2**53 - 1  # the largest integer of the script
 # What a token is divided into, if the rate leaves room for it: what people write has no remainder,
 # and the text of a remainder stays short.
 _TOKENS = (63 * 10**9, 63 * 10**6, 63 * 10**3, 63, 1)
+_FASTEST = 10**18  # tokens per second that can be told apart
+_SMALLEST = 1000  # units in a capacity, so that it is what was asked for
 _PACK = struct.Struct("<6d").pack
 LONGEST = (
     100 * 36_525 * 864 * _MICRO
@@ -47,12 +49,17 @@ class Terms:
                 f"capacity must be at most what comes back in 100 years, "
                 f"got {shown(capacity)} at {shown(tokens_per_second)} per second"
             )
+        if not _MICRO <= self.tokens_per_second * LONGEST <= _FASTEST * LONGEST:
+            raise ValueError(
+                f"tokens_per_second must be at most {_FASTEST:.0e} and at least one in 100 years, "
+                f"got {shown(tokens_per_second)}"
+            )
         self.unit, self.scale = _divided(self.tokens_per_second / _MICRO)
         self.span = int(self.capacity * self.unit)
-        if not self.span or not self.scale:
+        if self.span < _SMALLEST:
             raise ValueError(
-                f"capacity must be at least 1e-15 tokens and a token take at most 100 years, "
-                f"got {shown(capacity)} at {shown(tokens_per_second)} per second"
+                f"capacity must be at least {_SMALLEST / self.unit:.3g} at this rate, "
+                f"got {shown(capacity)}"
             )
         self._span = divmod(self.span, self.scale)
         self.code = _short(self.unit, self.scale) or b":%d:%d" % (self.scale, self.unit)

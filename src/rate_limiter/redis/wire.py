@@ -218,17 +218,13 @@ class _AsyncPoolWire(_AwaitingWire):
 
     def __init__(self, client: Any, library: str) -> None:
         super().__init__(client, library)
-        pool = client.connection_pool
-        self._wanted = _pool_arguments(pool)
-        # Such a pool takes what has come for a notification, even if it is the end.
-        self._unproven = getattr(pool, "maint_notifications_enabled", bool)()
+        self._wanted = _pool_arguments(client.connection_pool)
 
     async def _exchange(self, command: Request, abandoned: Abandoned) -> Any:
         connection = await self._client.connection_pool.get_connection(*self._wanted)
         sent = False
         try:
-            if self._unproven:
-                await self._prove(connection)
+            await _drop_if_ended(connection)
             await connection.send_command(*command)
             sent = True
             reply = await _read(connection)
@@ -243,16 +239,6 @@ class _AsyncPoolWire(_AwaitingWire):
             raise
         await self._release(connection)
         return reply
-
-    async def _prove(self, connection: Any) -> None:
-        """Replace a connection that the server has ended, before anything is sent that counts."""
-        try:
-            if await connection.can_read():
-                await connection.send_command("PING", check_health=False)
-                await connection.read_response()
-        except self._failures:
-            await connection.disconnect(nowait=True)
-            await connection.connect()
 
     async def _outlive(self, connection: Any, abandoned: Abandoned) -> None:
         """Read the reply that a cancelled task has left behind."""
@@ -270,6 +256,16 @@ class _AsyncPoolWire(_AwaitingWire):
         if error is not None and self._spoils(error):
             await connection.disconnect(nowait=True)
         await self._client.connection_pool.release(connection)
+
+
+async def _drop_if_ended(connection: Any) -> None:
+    """Have a connection that the server has ended made anew when something is sent.
+
+    Pools that expect notifications, and nodes of clusters, do not look. There is no public way to.
+    """
+    reader = getattr(connection, "_reader", None)
+    if reader is not None and reader.at_eof():
+        await connection.disconnect(nowait=True)
 
 
 async def _read(connection: Any) -> Any:
@@ -307,6 +303,8 @@ class _AsyncClusterWire(_AwaitingWire):
         await self._client.initialize()
         name, *arguments = command
         node = self._client.get_node_from_key(command[3])
+        for connection in list(getattr(node, "_free", ())):
+            await _drop_if_ended(connection)
         return await self._client.execute_command(name.decode(), *arguments, target_nodes=node)
 
 
