@@ -159,3 +159,18 @@ def test_allow_on_a_full_bucket_admits_exactly_its_capacity(client, name, monkey
     bucket = RedisTokenBucket(client, name, capacity, rate)
 
     assert [bucket.allow(cost) for _ in range(expected + 2)] == [True] * expected + [False] * 2
+
+
+@pytest.mark.parametrize("limit", [(10, 5), (10, 3)], ids=str)
+@pytest.mark.parametrize("second", [8_999_999_899, 8_999_999_999, 99_999_999, 999, 0])
+def test_write_and_read_any_instant_keeps_it(client, name, monkeypatch, limit, second):
+    """P8: A value says to the microsecond when the bucket is full, in any year that it can."""
+    put_on_clock(monkeypatch)
+    clock = ServerClock(client, start=Fraction(second * 10**6 + 999_999, 10**6))
+    bucket = RedisTokenBucket(client, name, *limit)
+
+    assert bucket.allow(10)
+    assert (bucket.available_tokens, bucket.allow()) == (0, False)
+
+    clock.advance(Fraction(10, limit[1]) + Fraction(1, 10**6))
+    assert bucket.available_tokens == 10

@@ -27,6 +27,7 @@
 --            or an error, and nothing has changed
 
 local call, doubles, format, cut = redis.call, struct.unpack, string.format, string.sub
+local LAST_INSTANT = 9007199254740991
 local MARGIN = 1000 -- milliseconds that a key outlives its bucket's being full
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -40,10 +41,10 @@ if operation == 'take' and #KEYS == 1 then
     local full, sub = now, 0
     if raw then
         local terms = cut(raw, 17)
-        if terms ~= code then
-            terms, sub = cut(raw, -#code), tonumber(cut(raw, 18, -#code - 1))
-        end
-        full = terms == code and sub and tonumber(cut(raw, 1, 16))
+        if terms ~= code then sub, terms = string.match(terms, '^%+(%d+)(.*)$') end
+        full, sub = terms == code and tonumber(cut(raw, 1, 16)), tonumber(sub)
+        -- What this script would not write is left to the rest, which looks closer.
+        if full and not (full >= 1e15 and full <= LAST_INSTANT and sub < scale) then full = nil end
         if full and full < now then full, sub = now, 0 end
     end
     if full then
@@ -55,9 +56,10 @@ if operation == 'take' and #KEYS == 1 then
         local short = sub == 0
         if wait <= 0 and limit >= 0 and (short or cut(code, 1, 1) == ':') then
             -- Numbers of more than 32 bits are slow to format, so it is done in halves.
-            local value = short and format('%08d%08d%s', full / 1e8, full % 1e8, code)
-                or format(sub < 2147483648 and '%08d%08d+%d%s' or '%08d%08d+%.0f%s',
-                    full / 1e8, full % 1e8, sub, code)
+            local low = full % 1e8
+            local high = (full - low) / 1e8
+            local value = short and format('%08d%08d%s', high, low, code)
+                or format(sub < 2147483648 and '%08d%08d+%d%s' or '%08d%08d+%.0f%s', high, low, sub, code)
             local left = (full - now) / 1000 + MARGIN
             call('SET', KEYS[1], value, 'PX', left < 2147483648 and format('%d', left) or math.floor(left))
             return 0
@@ -66,7 +68,7 @@ if operation == 'take' and #KEYS == 1 then
 end
 
 local find, match = string.find, string.match
-local LAST_INSTANT = 9007199254740991
+local INSTANT = '^' .. string.rep('%d', 16)
 local MOST_HOLES = 8192 -- bytes of them; beyond, the oldest are forgotten, and their tokens lost
 
 local function plus(b, us, sub, more, more_sub)
@@ -129,7 +131,7 @@ end
 
 -- Read a value into `b`; return whether it is one.
 local function read(b, raw)
-    local full, rest = numbers(cut(raw, 1, 16), '^(%d+)$'), cut(raw, 17)
+    local full, rest = numbers(raw, INSTANT), cut(raw, 17)
     if full and rest == b.code then
         b.full = full[1]
         return true
