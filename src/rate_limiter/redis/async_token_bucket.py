@@ -55,7 +55,7 @@ class AsyncRedisTokenBucket(AwaitingRedisBucket):
         fallback: Fallback = None,
     ) -> None:
         limit = new_limit(name, prefix, capacity, tokens_per_second)
-        super().__init__(client, limit, read_fallback(fallback))
+        super().__init__(client, limit, read_fallback(fallback, limit.paid))
 
     @classmethod
     def from_rate(

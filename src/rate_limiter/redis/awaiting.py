@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from asyncio import shield
+from asyncio import CancelledError, shield
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -117,9 +117,13 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
         asking = self._correcting(paid, used)
         if asking is not None:
             try:
-                await self._ask(asking)
+                await shield(in_background(self._ask(asking)))
             except BackendError as error:
-                self._instead(error)
+                self._note_uncorrected(error, paid, used)
+                return
+            except CancelledError:
+                paid.update(used)  # it goes on
+                raise
         paid.update(used)
 
     async def _sleep(self, grant: Grant) -> None:
@@ -168,7 +172,7 @@ class _RedisReservation(Reserved, AsyncReservation):
             try:
                 await shield(in_background(self._bucket._ask(self._grant.undoing())))
             except BackendError as error:
-                self._cancelled = self._bucket._fallback is not None
+                self._note_failed_cancel(error)
                 self._bucket._instead(error)
 
     async def settle(self, actual: Tokens) -> None:

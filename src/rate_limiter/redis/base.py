@@ -17,7 +17,7 @@ from .fallback import Understudy
 from .outage import Outage, outage_of
 from .script import Charges, Request, request
 from .terms import LONGEST
-from .wire import BucketFailure
+from .wire import BucketFailure, ReplyLost
 
 __all__ = ["Grant", "Limits", "RedisBucket", "Reserved", "fit"]
 
@@ -84,6 +84,10 @@ class Reserved:
         """Tell whether it is still to be given back; from now on it is not."""
         first, self._cancelled = not self._cancelled, True
         return first
+
+    def _note_failed_cancel(self, error: BackendError) -> None:
+        """Have it given back another time, unless that may have happened, or will not matter."""
+        self._cancelled = isinstance(error, ReplyLost) or self._bucket._fallback is not None
 
     def _paid(self) -> Paid:
         if self._cancelled:
@@ -192,6 +196,12 @@ class RedisBucket(BaseBucket, ABC):
                 )
         return request(b"correct", charges) if charges else None
 
+    def _note_uncorrected(self, error: BackendError, paid: Paid, used: Paid) -> None:
+        """Have it corrected another time, but give back only once what may have been (P29)."""
+        if isinstance(error, ReplyLost):
+            paid.update({key: min(used[key], paid.get(key, used[key])) for key in used})
+        self._instead(error)
+
     def _refunding(self, tokens: Tokens) -> Request:
         charges = self._limits.charges(tokens)
         return request(b"correct", [(limit, -units) for limit, units in charges])
@@ -216,9 +226,13 @@ class RedisBucket(BaseBucket, ABC):
             raise BackendError("the store of the bucket is away")
 
     def _note_failure(self, error: BackendError) -> None:
-        if self._fallback is not None:
-            outage = self._own_outage if isinstance(error, BucketFailure) else self._outage
-            outage.failed(error)
+        if self._fallback is None:
+            return
+        if isinstance(error, BucketFailure):
+            self._outage.worked()
+            self._own_outage.failed(error)
+        else:
+            self._outage.failed(error)
 
     def _note_answer(self) -> None:
         self._outage.worked()

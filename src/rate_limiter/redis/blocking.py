@@ -108,7 +108,8 @@ class BlockingRedisBucket(RedisBucket, Bucket):
             try:
                 self._ask(asking)
             except BackendError as error:
-                self._instead(error)
+                self._note_uncorrected(error, paid, used)
+                return
         paid.update(used)
 
     async def _correct_async(self, paid: Paid, used: Paid) -> None:
@@ -151,7 +152,7 @@ class _RedisReservation(Reserved, Reservation):
             try:
                 self._bucket._ask(self._grant.undoing())
             except BackendError as error:
-                self._cancelled = self._bucket._fallback is not None
+                self._note_failed_cancel(error)
                 self._bucket._instead(error)
 
     def settle(self, actual: Tokens) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from ..bucket import Acquired, Paid, Payer, Reservation, Tokens
@@ -34,8 +35,12 @@ class Understudy(Payer, Protocol):
     ) -> Acquired: ...
 
 
-def read_fallback(fallback: Fallback) -> Understudy | None:
+def read_fallback(fallback: Fallback, read_paid: Callable[[Tokens], Paid]) -> Understudy | None:
     """Return what decides while the server is away, if anything does.
+
+    Args:
+        fallback: What was asked for.
+        read_paid: Refuses what is no number of tokens of the bucket.
 
     Raises:
         TypeError: It is neither None nor a string nor a local bucket.
@@ -48,7 +53,7 @@ def read_fallback(fallback: Fallback) -> Understudy | None:
         raise TypeError(f"{accepted}, got {shown(fallback)} ({type(fallback).__name__})")
     if fallback not in ("allow", "deny"):
         raise ValueError(f"{accepted}, got {shown(fallback)}")
-    return Open() if fallback == "allow" else Closed()
+    return (Open if fallback == "allow" else Closed)(read_paid)
 
 
 class Open:
@@ -56,13 +61,16 @@ class Open:
 
     available_tokens = math.inf
 
+    def __init__(self, read_paid: Callable[[Tokens], Paid]) -> None:
+        self._read_paid = read_paid
+
     def allow(self, tokens: Tokens = 1) -> bool:
         """Admit."""
         return True
 
     def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> Reservation:
         """Admit."""
-        return _Free()
+        return _Free(self._read_paid)
 
     def refund(self, tokens: Tokens) -> None:
         """Do nothing."""
@@ -84,7 +92,7 @@ class Open:
         return self._acquire(tokens, block, timeout)
 
     def _paid(self, tokens: Tokens) -> Paid:
-        return {}
+        return self._read_paid(tokens)
 
     def _correct(self, paid: Paid, used: Paid) -> None:
         pass
@@ -124,14 +132,20 @@ class Closed(Open):
 class _Free(Reservation):
     """A reservation of what is not counted."""
 
-    __slots__ = ()
+    __slots__ = ("_cancelled", "_read_paid")
+
+    def __init__(self, read_paid: Callable[[Tokens], Paid]) -> None:
+        self._read_paid = read_paid
+        self._cancelled = False
 
     @property
     def delay(self) -> float:
         return 0.0
 
     def cancel(self) -> None:
-        """Do nothing."""
+        self._cancelled = True
 
     def settle(self, actual: Tokens) -> None:
-        """Do nothing."""
+        if self._cancelled:
+            raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
+        self._read_paid(actual)

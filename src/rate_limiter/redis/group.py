@@ -88,12 +88,12 @@ def _joint(members: Members[Any]) -> tuple[Any, SeveralLimits, Understudy | None
             "they in one place: name them with a part in braces in common, such as "
             "'{tenant}:requests' and '{tenant}:tokens'"
         )
-    return client, limits, _joint_fallback(members)
+    return client, limits, _joint_fallback(members, limits)
 
 
-def _joint_fallback(members: Members[RedisBucket]) -> Understudy | None:
+def _joint_fallback(members: Members[RedisBucket], limits: SeveralLimits) -> Understudy | None:
     fallbacks = {bucket: bucket._fallback for bucket in members.all}
-    kinds = {
+    kinds: set[Any] = {
         LocalBucket if isinstance(fallback, LocalBucket) else type(fallback)
         for fallback in fallbacks.values()
     }
@@ -102,8 +102,11 @@ def _joint_fallback(members: Members[RedisBucket]) -> Understudy | None:
             "the buckets of a BucketGroup must have fallbacks of one kind: "
             "None, 'allow', 'deny' or a TokenBucket for each"
         )
+    if kinds == {type(None)}:
+        return None
     if kinds != {LocalBucket}:
-        return members.all[0]._fallback
+        constant: Understudy = kinds.pop()(limits.paid)
+        return constant
     unnamed: Any = [fallbacks[bucket] for bucket in members.unnamed]
     named: Any = {name: fallbacks[bucket] for name, bucket in members.named.items()}
     joint: LocalBucket = BucketGroup(*unnamed, **named)

@@ -69,7 +69,7 @@ end
 
 local find, match = string.find, string.match
 local INSTANT = '^' .. string.rep('%d', 16)
-local MOST_HOLES = 8192 -- bytes of them; beyond, the oldest are forgotten, and their tokens lost
+local MOST_HOLES = 65536 -- bytes of them; beyond, the oldest are forgotten, and their tokens lost
 
 local function plus(b, us, sub, more, more_sub)
     sub = sub - (b.scale - more_sub)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from asyncio import CancelledError, Task, shield
+from asyncio import CancelledError, Task, current_task, shield
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -22,7 +22,7 @@ from ..rates import shown
 from .background import in_background
 from .script import SOURCE, Request
 
-__all__ = ["AsyncWire", "BucketFailure", "Wire", "async_wire", "wire"]
+__all__ = ["AsyncWire", "BucketFailure", "ReplyLost", "Wire", "async_wire", "wire"]
 
 _LIBRARIES = ("redis", "valkey")
 _SOURCED: tuple[Any, ...] = (b"EVAL", SOURCE)
@@ -52,6 +52,14 @@ _OF_ONE_BUCKET = {"CORRUPT", "CROSSSLOT", "NOPERM", "OVERFLOW", "WRONGTYPE"}
 
 class BucketFailure(BackendError):
     """The server is there, but cannot decide for this one bucket."""
+
+
+class ReplyLost(BackendError):
+    """A call was sent and its reply did not come: nobody knows what has been done."""
+
+
+class _Broken(Exception):
+    """A connection failed after something was sent; the cause says how."""
 
 
 Abandoned: TypeAlias = Callable[[Any], None]
@@ -157,6 +165,14 @@ class _BaseWire:
         failure = BucketFailure if code in _OF_ONE_BUCKET else BackendError
         return failure(f"the store of the bucket failed: {hint} ({type(error).__name__})")
 
+    def _lost(self, error: BaseException | None) -> ReplyLost:
+        """Return the error to raise when something was sent, and no answer came."""
+        return ReplyLost(f"the store of the bucket failed: no answer ({type(error).__name__})")
+
+    def _breaks(self, error: BaseException) -> bool:
+        """Tell whether an error after something was sent leaves open what has been done."""
+        return isinstance(error, self._failures) and not isinstance(error, self._answers)
+
 
 class _BlockingWire(_BaseWire, ABC):
     """Asks, and loads the script where it is not known."""
@@ -170,6 +186,8 @@ class _BlockingWire(_BaseWire, ABC):
                 return self._exchange((*_SOURCED, *request[2:]))
         except self._failures as error:
             raise self._failure(error) from error
+        except _Broken as broken:
+            raise self._lost(broken.__cause__) from broken.__cause__
 
     @abstractmethod
     def _exchange(self, command: Request) -> Any: ...
@@ -187,6 +205,8 @@ class _AwaitingWire(_BaseWire, ABC):
                 return await self._exchange((*_SOURCED, *request[2:]), abandoned)
         except self._failures as error:
             raise self._failure(error) from error
+        except _Broken as broken:
+            raise self._lost(broken.__cause__) from broken.__cause__
 
     @abstractmethod
     async def _exchange(self, command: Request, abandoned: Abandoned) -> Any: ...
@@ -208,6 +228,8 @@ class _PoolWire(_BlockingWire):
         except BaseException as error:
             if self._spoils(error):
                 connection.disconnect()
+            if self._breaks(error):
+                raise _Broken from error
             raise
         finally:
             pool.release(connection)
@@ -221,12 +243,13 @@ class _AsyncPoolWire(_AwaitingWire):
         self._wanted = _pool_arguments(client.connection_pool)
 
     async def _exchange(self, command: Request, abandoned: Abandoned) -> Any:
-        connection = await self._client.connection_pool.get_connection(*self._wanted)
-        sent = False
+        connection = await self._connect()
+        sent, cancelled = False, _cancellations()
         try:
             await _drop_if_ended(connection)
             await connection.send_command(*command)
             sent = True
+            _raise_if_cancelled_since(cancelled)
             reply = await _read(connection)
         except CancelledError as error:
             if sent:
@@ -236,9 +259,20 @@ class _AsyncPoolWire(_AwaitingWire):
             raise
         except BaseException as error:
             await self._release(connection, error)
+            if self._breaks(error):
+                raise _Broken from error
             raise
         await self._release(connection)
         return reply
+
+    async def _connect(self) -> Any:
+        pool = self._client.connection_pool
+        try:
+            return await pool.get_connection(*self._wanted)
+        except CancelledError:
+            # The answer to its greeting may yet come, and must not be the next caller's (P32).
+            await pool.disconnect(inuse_connections=False)
+            raise
 
     async def _outlive(self, connection: Any, abandoned: Abandoned) -> None:
         """Read the reply that a cancelled task has left behind."""
@@ -268,6 +302,17 @@ async def _drop_if_ended(connection: Any) -> None:
         await connection.disconnect(nowait=True)
 
 
+def _cancellations() -> int:
+    task = current_task()
+    return task.cancelling() if task else 0
+
+
+def _raise_if_cancelled_since(before: int) -> None:
+    """Do what wait_for() ought to, which before Python 3.12 swallows a cancellation at its end."""
+    if _cancellations() > before:
+        raise CancelledError
+
+
 async def _read(connection: Any) -> Any:
     """Read a reply; a task that is cancelled may leave it to another."""
     return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
@@ -285,7 +330,12 @@ class _ClusterWire(_BlockingWire):
     def _exchange(self, command: Request) -> Any:
         name, *arguments = command
         node = self._client.get_node_from_key(command[3])
-        return self._client.execute_command(name.decode(), *arguments, target_nodes=node)
+        try:
+            return self._client.execute_command(name.decode(), *arguments, target_nodes=node)
+        except self._failures as error:
+            if self._breaks(error):
+                raise _Broken from error
+            raise
 
 
 class _AsyncClusterWire(_AwaitingWire):
@@ -305,7 +355,12 @@ class _AsyncClusterWire(_AwaitingWire):
         node = self._client.get_node_from_key(command[3])
         for connection in list(getattr(node, "_free", ())):
             await _drop_if_ended(connection)
-        return await self._client.execute_command(name.decode(), *arguments, target_nodes=node)
+        try:
+            return await self._client.execute_command(name.decode(), *arguments, target_nodes=node)
+        except self._failures as error:
+            if self._breaks(error):
+                raise _Broken from error
+            raise
 
 
 def _hand_over(abandoned: Abandoned, call: Task[Any]) -> None:
