@@ -185,18 +185,18 @@ def test_cancel_more_than_are_kept_in_mind_delays_but_never_overdraws(make_line,
     """P1: If very many leave here and there, some of their tokens are lost, and none is minted."""
     line = make_line(1)
     assert line.bucket.allow()
-    places = [line.bucket.reserve() for _ in range(1_000)]
+    places = [line.bucket.reserve() for _ in range(4_000)]
     leaving = places[::2][::-1] if turned else places[::2]
     for place in leaving:
         place.cancel()
 
-    assert line.client.strlen(line.key) < 10_000
-    # The others keep their times up to 1,000 s, and nobody may pass them.
-    assert line.bucket.retry_after() == 1_001
+    assert line.client.strlen(line.key) < 70_000
+    # The others keep their times up to 4,000 s, and nobody may pass them.
+    assert line.bucket.retry_after() == 4_001
     for place in places[1::2][::-1]:
         place.cancel()
-    assert line.bucket.retry_after() <= 1_001
-    line.clock.advance(1_001)
+    assert line.bucket.retry_after() <= 4_001
+    line.clock.advance(4_001)
     assert (line.bucket.allow(), line.bucket.allow()) == (True, False)
 
 
