@@ -243,9 +243,10 @@ class _AsyncPoolWire(_AwaitingWire):
         self._wanted = _pool_arguments(client.connection_pool)
 
     async def _exchange(self, command: Request, abandoned: Abandoned) -> Any:
-        connection = await self._connect()
         sent, cancelled = False, _cancellations()
+        connection = await self._connect()
         try:
+            _raise_if_cancelled_since(cancelled)
             await _drop_if_ended(connection)
             await connection.send_command(*command)
             sent = True
@@ -270,8 +271,10 @@ class _AsyncPoolWire(_AwaitingWire):
         try:
             return await pool.get_connection(*self._wanted)
         except CancelledError:
-            # The answer to its greeting may yet come, and must not be the next caller's (P32).
-            await pool.disconnect(inuse_connections=False)
+            # The answer to its greeting may yet come, and must not be the next caller's (P32). The
+            # pool has just taken it back; there is no public way to tell it from the others.
+            for connection in list(getattr(pool, "_available_connections", ()))[-1:]:
+                await connection.disconnect(nowait=True)
             raise
 
     async def _outlive(self, connection: Any, abandoned: Abandoned) -> None:
