@@ -328,7 +328,8 @@ class Permit(BasePermit):
             TypeError: `actual` is not a real number, or a mapping for a single bucket.
             ValueError: `actual` is negative, NaN or infinite, or names an unknown bucket.
         """
-        self._payer._correct(self._paid_so_far("settle"), self._payer._paid(actual))
+        paid = self._paid_so_far("settle")
+        self._payer._correct(paid, self._payer._paid(actual))
 
     def refund(self) -> None:
         """Give all tokens back, because the work never happened. A second call does nothing.

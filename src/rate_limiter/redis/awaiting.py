@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from asyncio import CancelledError, shield
+from asyncio import shield
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -118,12 +118,9 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
         if asking is not None:
             try:
                 await shield(in_background(self._ask(asking)))
-            except BackendError as error:
+            except BaseException as error:  # noqa: BLE001 - raised again
                 self._note_uncorrected(error, paid, used)
                 return
-            except CancelledError:
-                paid.update(used)  # it goes on
-                raise
         paid.update(used)
 
     async def _sleep(self, grant: Grant) -> None:

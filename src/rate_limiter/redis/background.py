@@ -15,5 +15,11 @@ def in_background(work: Coroutine[Any, Any, Any]) -> Task[Any]:
     """Run something to its end, whoever is cancelled meanwhile."""
     task = ensure_future(work)
     unfinished.add(task)
-    task.add_done_callback(unfinished.discard)
+    task.add_done_callback(_finish)
     return task
+
+
+def _finish(task: Task[Any]) -> None:
+    unfinished.discard(task)
+    if not task.cancelled():
+        task.exception()  # whoever waits for it gets it; if nobody does, nobody is to hear of it

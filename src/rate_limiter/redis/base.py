@@ -196,10 +196,13 @@ class RedisBucket(BaseBucket, ABC):
                 )
         return request(b"correct", charges) if charges else None
 
-    def _note_uncorrected(self, error: BackendError, paid: Paid, used: Paid) -> None:
+    def _note_uncorrected(self, error: BaseException, paid: Paid, used: Paid) -> None:
         """Have it corrected another time, but give back only once what may have been (P29)."""
-        if isinstance(error, ReplyLost):
-            paid.update({key: min(used[key], paid.get(key, used[key])) for key in used})
+        known = isinstance(error, BackendError) and not isinstance(error, ReplyLost)
+        if not known:
+            paid.update({key: min(used[key], paid.get(key, Fraction(0))) for key in used})
+        if not isinstance(error, BackendError):
+            raise error
         self._instead(error)
 
     def _refunding(self, tokens: Tokens) -> Request:

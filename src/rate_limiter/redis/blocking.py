@@ -107,7 +107,7 @@ class BlockingRedisBucket(RedisBucket, Bucket):
         if asking is not None:
             try:
                 self._ask(asking)
-            except BackendError as error:
+            except BaseException as error:  # noqa: BLE001 - raised again
                 self._note_uncorrected(error, paid, used)
                 return
         paid.update(used)

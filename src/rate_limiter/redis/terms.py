@@ -121,16 +121,19 @@ def _divided(per_microsecond: Fraction) -> tuple[int, int]:
     It is exact for every rate whose numerator and denominator have 15 digits. Other rates, such as
     the float of pi, come out within one part in 10^30.
     """
-    for token in _TOKENS:
-        unit = math.lcm(token, per_microsecond.denominator)
-        scale = unit * per_microsecond.numerator // per_microsecond.denominator
-        if max(unit, scale) <= _EXACT:
-            return unit, scale
-    if per_microsecond < 1:
-        near = per_microsecond.limit_denominator(_EXACT)
-        return near.denominator, near.numerator
-    near = (1 / per_microsecond).limit_denominator(_EXACT)
-    return near.numerator, near.denominator
+    choices = [
+        (unit := math.lcm(token, rate.denominator), unit * rate.numerator // rate.denominator)
+        for rate in (per_microsecond, _near(per_microsecond))
+        for token in _TOKENS
+    ]
+    return next(choice for choice in choices if max(choice) <= _EXACT)
+
+
+def _near(rate: Fraction) -> Fraction:
+    """Return the fraction of numbers that fit which is nearest."""
+    if rate < 1:
+        return rate.limit_denominator(_EXACT)
+    return 1 / (1 / rate).limit_denominator(_EXACT)
 
 
 def _short(unit: int, scale: int) -> bytes | None:

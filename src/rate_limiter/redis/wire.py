@@ -273,7 +273,8 @@ class _AsyncPoolWire(_AwaitingWire):
         except CancelledError:
             # The answer to its greeting may yet come, and must not be the next caller's (P32). The
             # pool has just taken it back; there is no public way to tell it from the others.
-            for connection in list(getattr(pool, "_available_connections", ()))[-1:]:
+            idle: list[Any] = list(getattr(pool, "_available_connections", ()))
+            for connection in idle[-1:]:
                 await connection.disconnect(nowait=True)
             raise
 
