@@ -1,0 +1,145 @@
+"""What happens at the edges of asking a server: too late, too early, in the wrong world."""
+
+import asyncio
+
+import pytest
+
+from rate_limiter import BackendError, RateLimiter
+from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket
+from rate_limiter.redis.background import unfinished
+
+
+def run(work):
+    """Run to its end what an asyncio client does, and all that it leaves behind."""
+
+    async def main():
+        try:
+            return await work()
+        finally:
+            while unfinished:
+                await asyncio.wait(set(unfinished))
+
+    return asyncio.run(main())
+
+
+def test_wait_by_the_name_that_other_buckets_have_waits(async_client, name):
+    """An asyncio bucket can be waited for by either name."""
+
+    async def main():
+        async with async_client() as client:
+            bucket = AsyncRedisTokenBucket(client, name, 2, 1)
+            await bucket.wait_async(2)
+            return await bucket.allow()
+
+    assert run(main) is False
+
+
+def test_correct_in_the_wrong_world_names_the_right_one(client, async_client, name):
+    """Neither kind of bucket pretends to be the other."""
+    blocking = RedisTokenBucket(client, name, 2, 1)
+    awaiting = AsyncRedisTokenBucket(async_client(), name, 2, 1)
+
+    with pytest.raises(TypeError, match=r"answers only in asyncio tasks.*RedisTokenBucket"):
+        awaiting._correct({}, {})
+    with pytest.raises(TypeError, match=r"would block the event loop.*AsyncRedisTokenBucket"):
+        asyncio.run(blocking._correct_async({}, {}))
+    for bucket in (blocking, awaiting):
+        with pytest.raises(TypeError, match="goes by the clock of its server"):
+            bucket._move_back(None)
+
+
+def test_close_a_waiting_coroutine_ends_it_quietly(async_client, name):
+    """Whoever throws a coroutine away cannot be kept by it."""
+
+    async def main():
+        async with async_client() as client:
+            bucket = AsyncRedisTokenBucket(client, name, 1, 0.001)
+            assert await bucket.allow()
+            grant = (await bucket.reserve())._grant
+            waiting = bucket._sleep(grant)
+            waiting.send(None)
+            waiting.close()
+
+    run(main)
+
+
+def test_cancel_a_call_that_is_refused_gives_nothing_back(async_client, fault_proxy, name):
+    """P11: A cancelled call that took nothing has nothing to give back."""
+
+    async def main():
+        async with async_client(port=fault_proxy.port) as client:
+            bucket = AsyncRedisTokenBucket(client, name, 2, 0.001)
+            assert await bucket.allow(2)
+            fault_proxy.fail_next("delay")
+            call = asyncio.ensure_future(bucket.allow())
+            await asyncio.to_thread(fault_proxy.wait_for_hits, 1)
+            call.cancel()
+            await asyncio.wait([call])
+            fault_proxy.release()
+            while unfinished:
+                await asyncio.wait(set(unfinished))
+            return await bucket.available_tokens
+
+    assert run(main) < 0.1
+
+
+def test_cancel_a_call_whose_reply_is_lost_ends_quietly(async_client, fault_proxy, name):
+    """P32: A reply that nobody waits for, and that never comes, harms nobody."""
+
+    async def main():
+        async with async_client(port=fault_proxy.port, socket_timeout=0.2) as client:
+            bucket = AsyncRedisTokenBucket(client, name, 2, 0.001)
+            assert await bucket.allow()
+            fault_proxy.fail_next("delay")
+            call = asyncio.ensure_future(bucket.allow())
+            await asyncio.to_thread(fault_proxy.wait_for_hits, 1)
+            call.cancel()
+            await asyncio.wait([call])
+            while unfinished:
+                await asyncio.wait(set(unfinished))
+            fault_proxy.clear()
+            return await bucket.allow(), await bucket.available_tokens
+
+    assert run(main)[0] is False
+
+
+def test_cancel_a_call_of_a_cluster_whose_reply_is_an_error_ends_quietly(
+    cluster_server, name, async_cluster_client
+):
+    """P32: Nobody is told of an error that nobody waits for."""
+
+    async def main():
+        async with async_cluster_client() as client:
+            bucket = AsyncRedisTokenBucket(client, name, 2, 0.001)
+            await client.rpush(f"rate_limiter:{name}", "not a bucket")
+            call = asyncio.ensure_future(bucket.allow())
+            await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+            while unfinished:
+                await asyncio.wait(set(unfinished), timeout=5)
+            with pytest.raises(BackendError):
+                await bucket.allow()
+
+    run(main)
+
+
+@pytest.fixture
+def async_cluster_client(cluster_server):
+    """Give what connects to a cluster from a loop."""
+    from redis.asyncio import RedisCluster
+
+    return lambda: RedisCluster(host=cluster_server.host, port=cluster_server.port)
+
+
+def test_ask_the_understudy_how_full_it_is(make_server, name):
+    """A limiter of a key may be dropped when its bucket's understudy is full."""
+    server = make_server()
+    client = server.client(socket_timeout=0.2)
+    bucket = RedisTokenBucket(client, name, 2, 1, fallback="allow")
+    server.kill()
+
+    assert bucket.reserve().delay == 0
+    assert bucket._full_in() == 0
+    with RateLimiter(bucket).acquire() as permit:
+        permit.refund()
