@@ -103,6 +103,27 @@ def test_cancel_a_call_whose_reply_is_lost_ends_quietly(async_client, fault_prox
     assert run(main)[0] is False
 
 
+def test_end_the_loop_before_a_reply_comes_leaves_no_connection(async_client, fault_proxy, name):
+    """P32: What reads the replies of cancelled calls may be cancelled as well."""
+
+    async def main():
+        async with async_client(port=fault_proxy.port) as client:
+            bucket = AsyncRedisTokenBucket(client, name, 2, 0.001)
+            assert await bucket.allow()
+            fault_proxy.fail_next("delay")
+            call = asyncio.ensure_future(bucket.allow())
+            await asyncio.to_thread(fault_proxy.wait_for_hits, 1)
+            call.cancel()
+            await asyncio.wait([call])
+            for task in set(unfinished):
+                task.cancel()
+            await asyncio.wait(set(unfinished))
+            fault_proxy.release()
+            return await bucket.allow()
+
+    assert run(main) is False
+
+
 def test_cancel_a_call_of_a_cluster_whose_reply_is_an_error_ends_quietly(
     cluster_server, name, async_cluster_client
 ):
@@ -139,7 +160,11 @@ def test_ask_the_understudy_how_full_it_is(make_server, name):
     bucket = RedisTokenBucket(client, name, 2, 1, fallback="allow")
     server.kill()
 
-    assert bucket.reserve().delay == 0
+    reservation = bucket.reserve()
+    assert reservation.delay == 0
+    reservation.cancel()
+    with pytest.raises(RuntimeError, match="has been cancelled"):
+        reservation.settle(1)
     assert bucket._full_in() == 0
     with RateLimiter(bucket).acquire() as permit:
         permit.refund()

@@ -93,7 +93,7 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
 
     def _acquire(self, tokens: Tokens, block: bool, timeout: Number | None) -> NoReturn:
         raise TypeError(
-            f"a {type(self).__name__} answers only in asyncio tasks: use 'async with', 'await' or "
+            f"{type(self).__name__} answers only in asyncio tasks: use 'async with', 'await' or "
             "a coroutine function, or RedisTokenBucket with a redis.Redis client"
         )
 

@@ -21,5 +21,5 @@ def in_background(work: Coroutine[Any, Any, Any]) -> Task[Any]:
 
 def _finish(task: Task[Any]) -> None:
     unfinished.discard(task)
-    if not task.cancelled():
-        task.exception()  # whoever waits for it gets it; if nobody does, nobody is to hear of it
+    # Whoever waits for an error gets it; if nobody does, nobody is to hear of it.
+    _ = task.cancelled() or task.exception()

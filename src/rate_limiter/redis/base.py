@@ -148,7 +148,7 @@ class RedisBucket(BaseBucket, ABC):
 
     def _move_to(self, clock: Clock) -> NoReturn:
         raise TypeError(
-            f"a {type(self).__name__} goes by the clock of its server; "
+            f"{type(self).__name__} goes by the clock of its server; "
             "put a TokenBucket in its place to test with a ManualClock"
         )
 

@@ -42,7 +42,7 @@ class BlockingRedisBucket(RedisBucket, Bucket):
 
     async def wait_async(self, tokens: Tokens = 1, timeout: Number | None = None) -> NoReturn:
         raise TypeError(
-            f"a {type(self).__name__} would block the event loop; "
+            f"{type(self).__name__} would block the event loop; "
             "use AsyncRedisTokenBucket with a redis.asyncio client"
         )
 

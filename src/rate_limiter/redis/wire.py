@@ -28,6 +28,7 @@ _LIBRARIES = ("redis", "valkey")
 _SOURCED: tuple[Any, ...] = (b"EVAL", SOURCE)
 _HINTS = {
     "AUTH": "the password or user is wrong",
+    "CONNECTIONS": "the client's pool has no connection left",
     "CORRUPT": "the value under its key is not that of a bucket; use another name or prefix",
     "CROSSSLOT": "buckets of a group must share a hash tag: name them '{tenant}:requests'...",
     "MOVED": "the server is a cluster's; use the library's RedisCluster client",
@@ -41,13 +42,14 @@ _HINTS = {
 _CODES = {  # of errors whose text the libraries strip of it
     "AuthenticationError": "AUTH",
     "AuthorizationError": "AUTH",
+    "MaxConnectionsError": "CONNECTIONS",
     "ClusterCrossSlotError": "CROSSSLOT",
     "MovedError": "MOVED",
     "NoPermissionError": "NOPERM",
     "OutOfMemoryError": "OOM",
     "ReadOnlyError": "READONLY",
 }
-_OF_ONE_BUCKET = {"CORRUPT", "CROSSSLOT", "NOPERM", "OVERFLOW", "WRONGTYPE"}
+_OF_ONE_BUCKET = {"CONNECTIONS", "CORRUPT", "CROSSSLOT", "NOPERM", "OVERFLOW", "WRONGTYPE"}
 
 
 class BucketFailure(BackendError):
