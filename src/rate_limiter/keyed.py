@@ -7,6 +7,7 @@ import inspect
 import itertools
 import weakref
 from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from .clock import Clock, seconds
 from .exceptions import RateLimitExceeded
 from .ledger import exclusive
 from .limiter import B_co, RateLimiter, check_policy
+from .local_bucket import LocalBucket
 from .rates import Number, shown
 
 __all__ = ["InstanceRateLimiter", "KeyedRateLimiter", "per_instance"]
@@ -90,7 +92,17 @@ def _given_a_key(make_bucket: Callable[..., Any]) -> Callable[[Any], Any]:
         return make_bucket
     except ValueError:  # written in C, it does not say
         pass
-    return lambda _: make_bucket()
+    return partial(_make_for_any, make_bucket)
+
+
+def _make_for_any(make_bucket: Callable[[], Any], _: Any) -> Any:
+    bucket = make_bucket()
+    if isinstance(bucket, BaseBucket) and not isinstance(bucket, LocalBucket):
+        raise TypeError(
+            f"make_bucket must take the key and name the {type(bucket).__name__} after it; "
+            "as it is, all keys would share one bucket"
+        )
+    return bucket
 
 
 class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rate_limiter import BackendError, RateLimiter
+from rate_limiter import BackendError, KeyedRateLimiter, RateLimiter
 from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket
 from rate_limiter.redis.background import unfinished
 
@@ -151,6 +151,14 @@ def async_cluster_client(cluster_server):
     from redis.asyncio import RedisCluster
 
     return lambda: RedisCluster(host=cluster_server.host, port=cluster_server.port)
+
+
+def test_make_one_bucket_for_all_keys_is_refused(client, name):
+    """A maker that is not told the key gives each key the same bucket, which nobody wants."""
+    limiters = KeyedRateLimiter(lambda: RedisTokenBucket(client, name, 1, 1))
+
+    with pytest.raises(TypeError, match="must take the key"):
+        limiters["ada"]
 
 
 def test_ask_the_understudy_how_full_it_is(make_server, name):
