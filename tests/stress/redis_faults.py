@@ -1,4 +1,8 @@
-"""Processes and tasks that share a bucket on a server which is harmed meanwhile (P1, P29, P31)."""
+"""Processes and tasks that share a bucket on a server which is harmed meanwhile (P1, P29, P31).
+
+A server that is killed forgets what was taken, and those who wait: each kill may cost one capacity,
+and what had been promised to callers who still leave at the times that they were told.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,7 @@ from servers import Server
 
 TIMEOUTS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
 PATIENCE = 60  # seconds for workers to end when all is over
+LONGEST_WAIT = 1.0  # seconds that any caller waits for tokens
 GRID = 0.25  # seconds between the instants at which windows begin and end
 
 
@@ -56,7 +61,7 @@ def work(port: int, terms: tuple[float, float], until: float) -> Account:
                 account.note(began, bucket.allow())
                 time.sleep(0.01)
             else:
-                bucket.wait(timeout=1)
+                bucket.wait(timeout=LONGEST_WAIT)
                 account.note(began, True)
         except Exception as error:  # noqa: BLE001 - to be counted
             account.note_failure(error)
@@ -68,7 +73,7 @@ async def work_in_task(bucket: AsyncRedisTokenBucket, account: Account, until: f
     while (began := time.monotonic()) < until:
         try:
             async with asyncio.timeout(random.choice([0.05, 30])):  # noqa: S311 - no secret
-                await bucket.wait(timeout=5)
+                await bucket.wait(timeout=LONGEST_WAIT)
             account.note(began, True)
         except TimeoutError:
             account.failed["cancelled"] += 1
@@ -125,7 +130,7 @@ def excess(accounts: list[Account], kills: list[float], capacity: float, rate: f
         ends = np.sort(spans[spans[:, 0] >= begin][:, 1])
         later = edges[edges > begin]
         lost = np.searchsorted(np.sort(kills), later) - np.searchsorted(np.sort(kills), begin)
-        bound = capacity * (1 + lost) + rate * (later - begin)
+        bound = capacity + (capacity + rate * LONGEST_WAIT) * lost + rate * (later - begin)
         worst = max(worst, (np.searchsorted(ends, later, "right") - bound).max(initial=-np.inf))
     return float(worst)
 

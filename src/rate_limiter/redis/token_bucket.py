@@ -25,8 +25,9 @@ class RedisTokenBucket(BlockingRedisBucket):
     microsecond. Whoever waits was told how long and keeps that time: if somebody ahead leaves, the
     tokens are there for those who come later. A limit that is changed in code applies from the next
     call on; the tokens that the bucket lacks stay as they are. Losing the server's data costs at
-    most one capacity. A limit needs a `redis.Redis`, a `RedisCluster`, a client from Sentinel, or
-    one of valkey-py; in asyncio use `AsyncRedisTokenBucket`.
+    most one capacity, and what was promised to those who wait. It takes a `redis.Redis`, a
+    `RedisCluster`, a client from Sentinel, or one of valkey-py; in asyncio use
+    `AsyncRedisTokenBucket`.
 
     Args:
         client: The client to ask through. Set its `socket_timeout`; each call takes one round trip.
