@@ -114,7 +114,6 @@ def over_a_pool(kind, **options):
 
 ONE = {"max_connections": 1, "timeout": PATIENCE, **TIMEOUTS}
 CLIENTS = {
-    "RESP2": over_a_pool("ConnectionPool", protocol=2, **TIMEOUTS),
     "RESP3": over_a_pool("ConnectionPool", protocol=3, **TIMEOUTS),
     "no timeout": over_a_pool("ConnectionPool", protocol=3, socket_timeout=None),
     "one connection": over_a_pool("BlockingConnectionPool", protocol=2, **ONE),
@@ -172,9 +171,9 @@ ASKING = {
 }
 
 
-async def cancel_after_each_turn(line, call):
+async def cancel_after_each_turn(line, call, most=15):
     """Cancel calls after ever more turns, when others are about to ask."""
-    for turns in range(30):
+    for turns in range(most):
         line.delay()
         task = asyncio.ensure_future(call(line.bucket(turns)))
         await turn(turns)
@@ -189,7 +188,7 @@ def test_cancel_a_call_after_any_turn_leaves_neither_reply_nor_charge(any_line):
 
     async def main():
         await any_line.begin()
-        async for turns, task in cancel_after_each_turn(any_line, CALLS["allow"]):
+        async for turns, task in cancel_after_each_turn(any_line, CALLS["allow"], 30):
             await any_line.check(task, turns)
 
     any_line.world.run(main())
@@ -296,6 +295,36 @@ def test_cancel_a_call_while_it_connects_leaves_no_reply_to_the_next(
                 await line.check(task)
                 await client.aclose()
                 await client.connection_pool.disconnect()
+
+        world.run(main())
+
+
+class SlowPassword:
+    """Looks up the password of a server, which takes a while."""
+
+    def __init__(self, server):
+        self.asked, self._credentials = 0, (server.password,)
+
+    async def get_credentials_async(self):
+        self.asked += 1
+        await asyncio.sleep(0.01)
+        return self._credentials
+
+
+def test_cancel_a_call_while_it_looks_up_its_password_has_the_next_one_greet(password_server, name):
+    """P32: A connection that has not greeted the server yet is not handed on as if it had."""
+    password = SlowPassword(password_server)
+    connect = over_a_pool("BlockingConnectionPool", **ONE, credential_provider=password)
+    with Tasks(password_server) as world:
+        bucket = world.bucket(world.keep(connect(world, password_server.port)), name)
+
+        async def main():
+            task = asyncio.ensure_future(bucket.allow(3))
+            await until(lambda: password.asked)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+            assert await bucket.available_tokens == 10
 
         world.run(main())
 
@@ -410,7 +439,7 @@ def test_cancel_a_call_in_a_cluster_leaves_neither_reply_nor_charge(cluster_serv
 
         async def main():
             await line.begin()
-            async for turns, task in cancel_after_each_turn(line, CALLS["allow"]):
+            async for turns, task in cancel_after_each_turn(line, CALLS["allow"], 30):
                 await line.check(task, turns)
 
         world.run(main())
@@ -559,6 +588,31 @@ def test_cancel_a_thousand_waits_leaves_nothing_behind(crowd, leave):
 
     async def main():
         await leave(waits.bucket)
+        while work := working():
+            await asyncio.wait(work)
+
+    world.run(main())
+
+    waits.check()
+
+
+def test_cancel_more_waits_than_the_pool_has_connections_leaves_nothing_behind(
+    world, redis_server, client, name
+):
+    """P11: Who came one by one, and leaves with all the others, gives back as well."""
+    connect = over_a_pool("ConnectionPool", max_connections=5, **TIMEOUTS)
+    bucket = world.bucket(world.keep(connect(world, redis_server.port)), name)
+    waits = ManyWaits(bucket, RedisTokenBucket(client, name, 10, SLOW))
+    clock = bucket._clock = ManualClock()
+
+    async def main():
+        tasks = []
+        for number in range(1, 51):
+            tasks.append(asyncio.ensure_future(bucket.wait()))
+            await until(lambda: clock.sleepers == number)  # noqa: B023 - it is waited for
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         while work := working():
             await asyncio.wait(work)
 

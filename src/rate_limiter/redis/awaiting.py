@@ -14,7 +14,7 @@ from ..clock import seconds
 from ..exceptions import BackendError
 from ..rates import Number
 from ..sleeping import task_sleeper
-from .background import in_background
+from .background import in_background, one_at_a_time
 from .base import Grant, Limits, RedisBucket, Reserved, fit
 from .fallback import Understudy
 from .script import Charges, Request, request
@@ -144,8 +144,9 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
             in_background(self._give_back(Grant(charges, reply, self._now())))
 
     async def _give_back(self, grant: Grant) -> None:
-        with suppress(BackendError):  # whoever is leaving has another reason to
-            await self._ask(grant.undoing())
+        async with one_at_a_time():  # for a crowd that leaves may outnumber the pool's connections
+            with suppress(BackendError):  # whoever is leaving has another reason to
+                await self._ask(grant.undoing())
 
     async def _ask(self, asking: Request, abandoned: Callable[[Any], None] = _forget) -> Any:
         """Return the script's reply; see `BlockingRedisBucket._ask`."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from asyncio import Task, ensure_future
+from asyncio import AbstractEventLoop, Lock, Task, ensure_future, get_running_loop
 from collections.abc import Coroutine
 from typing import Any
+from weakref import WeakKeyDictionary
 
-__all__ = ["in_background", "unfinished"]
+__all__ = ["in_background", "one_at_a_time", "unfinished"]
 
 unfinished: set[Task[Any]] = set()  # an event loop keeps only weak references
+
+
+_turns: WeakKeyDictionary[AbstractEventLoop, Lock] = WeakKeyDictionary()
+
+
+def one_at_a_time() -> Lock:
+    """Return the lock that gives the tasks of the running loop their turns."""
+    return _turns.setdefault(get_running_loop(), Lock())
 
 
 def in_background(work: Coroutine[Any, Any, Any]) -> Task[Any]:

@@ -17,7 +17,7 @@ from .fallback import Understudy
 from .outage import Outage, outage_of
 from .script import Charges, Request, request
 from .terms import LONGEST
-from .wire import BucketFailure, ReplyLost
+from .wire import BucketFailure, ReplyLost, TooMuch
 
 __all__ = ["Grant", "Limits", "RedisBucket", "Reserved", "fit"]
 
@@ -225,13 +225,15 @@ class RedisBucket(BaseBucket, ABC):
 
     def _heed_outage(self) -> None:
         """Leave the decision to the fallback while the server is known to be away."""
-        if self._fallback is not None and (self._outage.skips() or self._own_outage.skips()):
+        if self._fallback is not None and (self._own_outage.skips() or self._outage.skips()):
             raise BackendError("the store of the bucket is away")
 
     def _note_failure(self, error: BackendError) -> None:
         if self._fallback is None:
             return
-        if isinstance(error, BucketFailure):
+        if isinstance(error, TooMuch):
+            self._note_answer()
+        elif isinstance(error, BucketFailure):
             self._outage.worked()
             self._own_outage.failed(error)
         else:
@@ -243,7 +245,7 @@ class RedisBucket(BaseBucket, ABC):
 
     def _instead(self, error: BackendError) -> Understudy:
         """Return what decides in place of a server that failed, or raise."""
-        if self._fallback is None:
+        if self._fallback is None or isinstance(error, TooMuch):
             raise error
         return self._fallback
 

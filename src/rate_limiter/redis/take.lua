@@ -266,7 +266,7 @@ local function leave(b, number, due, floor, floor_sub)
         return
     end
     b.holes = b.holes .. format(';%.0f-%.0f:%.0f:%.0f:%.0f', from, to, due, floor, floor_sub)
-    if #b.holes > MOST_HOLES then b.holes = cut(b.holes, find(b.holes, ';', MOST_HOLES / 4)) end
+    if #b.holes > MOST_HOLES then b.holes = cut(b.holes, (find(b.holes, ';', MOST_HOLES / 4))) end
 end
 
 local function cancel(b, ticket)

@@ -22,7 +22,7 @@ from ..rates import shown
 from .background import in_background
 from .script import SOURCE, Request
 
-__all__ = ["AsyncWire", "BucketFailure", "ReplyLost", "Wire", "async_wire", "wire"]
+__all__ = ["AsyncWire", "BucketFailure", "ReplyLost", "TooMuch", "Wire", "async_wire", "wire"]
 
 _LIBRARIES = ("redis", "valkey")
 _SOURCED: tuple[Any, ...] = (b"EVAL", SOURCE)
@@ -49,11 +49,15 @@ _CODES = {  # of errors whose text the libraries strip of it
     "OutOfMemoryError": "OOM",
     "ReadOnlyError": "READONLY",
 }
-_OF_ONE_BUCKET = {"CONNECTIONS", "CORRUPT", "CROSSSLOT", "NOPERM", "OVERFLOW", "WRONGTYPE"}
+_OF_ONE_BUCKET = {"CONNECTIONS", "CORRUPT", "CROSSSLOT", "NOPERM", "WRONGTYPE"}
 
 
 class BucketFailure(BackendError):
     """The server is there, but cannot decide for this one bucket."""
+
+
+class TooMuch(BackendError):
+    """The server is there, and cannot count so large a debt: no fallback may allow it instead."""
 
 
 class ReplyLost(BackendError):
@@ -165,6 +169,7 @@ class _BaseWire:
         unknown = "it answered with an error" if isinstance(error, self._answers) else "no answer"
         hint = _HINTS.get(code, unknown)
         failure = BucketFailure if code in _OF_ONE_BUCKET else BackendError
+        failure = TooMuch if code == "OVERFLOW" else failure
         return failure(f"the store of the bucket failed: {hint} ({type(error).__name__})")
 
     def _lost(self, error: BaseException | None) -> ReplyLost:
