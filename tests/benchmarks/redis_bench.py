@@ -10,6 +10,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from inspect import isawaitable
 from pathlib import Path
 from statistics import median
@@ -27,6 +28,13 @@ sys.path.append(str(Path(__file__).parents[1] / "redis_servers"))
 PREFIX = len("rate_limiter:")  # bytes of a key that are not its bucket's own
 BYTES = 64
 KEYS = 100  # of each kind whose bytes are told
+LIMITS = {  # of two digits, as people write them
+    "10 at 5/s": (10, 5),
+    "10 at 3/s": (10, 3),
+    "100/minute": (100, Fraction(100, 60)),
+    "90000/minute": (90_000, Fraction(90_000, 60)),
+    "1000/day": (1000, Fraction(1000, 86_400)),
+}
 REPEATED = 3  # times that each decision is made to count its commands
 
 
@@ -113,21 +121,25 @@ async def async_p50(call: Callable[[], Awaitable[object]]) -> float:
 
 def sizes(client: Any) -> Iterator[Figure]:
     """Tell what the server's memory holds for a bucket whose name has 8 characters."""
-    for limit, words in (((10, 5), "10 at 5/s"), ((100, 100 / 60), "100/minute")):
+    for words, limit in LIMITS.items():
         yield size(client, f"bytes of a key, {words}", limit, BYTES)
-    yield size(client, "bytes of a key, 10 at 3/s", (10, 3))
+    yield size(client, "bytes of a key, 128 at 128/s", (128, 128))
     yield size(client, "bytes of a key, a caller waits", (10, 5), taken=11)
 
 
 def size(
-    client: Any, label: str, limit: tuple[float, float], target: float | None = None, taken: int = 1
+    client: Any,
+    label: str,
+    limit: tuple[float, float | Fraction],
+    target: float | None = None,
+    taken: int = 1,
 ) -> Figure:
     """Return the median of many keys, for an allocator gives more to one than to another."""
-    names = [f"{label[-4:]}{number:04}" for number in range(KEYS)]
-    buckets = [RedisTokenBucket(client, name, *limit) for name in names]
+    buckets = [RedisTokenBucket(client, f"size{number:04}", *limit) for number in range(KEYS)]
+    keys = [bucket._limits.limit.key for bucket in buckets]
+    client.delete(*keys)
     for bucket in buckets:
         bucket.reserve(taken)
-    keys = [bucket._limits.limit.key for bucket in buckets]
     own = median(client.memory_usage(key) - PREFIX for key in keys)
     return Figure(label, own, target, client.get(keys[0]).decode())
 

@@ -5,6 +5,7 @@ bucket for threads, which has it already, and of one for asyncio, whose answers 
 """
 
 import asyncio
+import re
 import time
 from contextlib import ExitStack
 from statistics import mode
@@ -20,10 +21,23 @@ from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket
 
 SLOW = 0.001  # tokens a second: what a test takes meanwhile is there in a thousand seconds
 ABOUT = {"abs": 0.05}  # what comes back meanwhile, if the machine sleeps for 50 s
+VALUE = re.compile(rb"(\d{16})\+\d+:\d+:\d+(?:=(\d+):(\d+):\d+:\d+.*)?")  # full, due and floor
 EXPIRY = """
 local now = redis.call('TIME')
 return {redis.call('PTTL', KEYS[1]), now[1] * 1000 + math.floor(now[2] / 1000)}
 """
+
+
+def full_at(value, now):
+    """Return the microsecond at which a stored bucket is full, and nobody waits.
+
+    Args:
+        value: What is under its key.
+        now: The microsecond that it is on the server.
+    """
+    if value.isdigit():
+        return now + (int(value[-13:]) - now) % 10**13
+    return max(int(instant or 0) for instant in VALUE.fullmatch(value).groups())
 
 
 class Threads:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
@@ -425,73 +426,97 @@ def test_call_when_the_pool_is_used_up_raises(redis_server, name, kind):
 
 
 # What is under a key, that no bucket has put there. It is given the digits of an instant to come,
-# the code of the bucket's own limit, and the code in full, as `:scale:unit`.
+# the code that the bucket's own number would begin with, and its terms, as `:scale:unit`.
 STRANGE = {
-    "nothing": lambda now, code, full: b"",
-    "text": lambda now, code, full: b"what is this?",
-    "bytes": lambda now, code, full: bytes(range(256)),
-    "zeros": lambda now, code, full: bytes(19),
-    "a code alone": lambda now, code, full: code,
-    "a half": lambda now, code, full: now[:8],
-    "an instant alone": lambda now, code, full: now,
-    "half a code": lambda now, code, full: now + code[:2],
-    "more digits": lambda now, code, full: now + b"0" + full,
-    "fewer digits": lambda now, code, full: now[1:] + full,
-    "19 digits": lambda now, code, full: b"9" * 19,
-    "a token of no time": lambda now, code, full: now + b"009",
-    "a letter": lambda now, code, full: now[:9] + b"x" + now[10:] + code,
-    "letters": lambda now, code, full: b"1abcdefghijklmno" + code,
-    "spaces": lambda now, code, full: b" " * 16 + code,
-    "a number and spaces": lambda now, code, full: b"1790000000      " + code,
-    "a sign": lambda now, code, full: b"-" + now[1:] + code,
-    "a hexadecimal number": lambda now, code, full: b"0x0123456789abcd" + code,
-    "a point": lambda now, code, full: now[:9] + b"." + now[10:] + code,
-    "an exponent": lambda now, code, full: b"9e300           " + code,
-    "infinity": lambda now, code, full: b"inf".ljust(16) + code,
-    "minus infinity": lambda now, code, full: b"-inf".ljust(16) + code,
-    "no number": lambda now, code, full: b"nan".ljust(16) + code,
-    "an instant beyond all": lambda now, code, full: b"9" * 16 + code,
-    "the first instant beyond all": lambda now, code, full: b"9007199254740992" + code,
-    "a remainder too large": lambda now, code, full: now + b"+" + scale_of(full) + full,
-    "a remainder beyond all": lambda now, code, full: now + b"+" + b"9" * 17 + full,
-    "a negative remainder": lambda now, code, full: now + b"+-1" + full,
-    "a remainder of letters": lambda now, code, full: now + b"+x" + full,
-    "a hexadecimal remainder": lambda now, code, full: now + b"+0x1" + full,
-    "no remainder": lambda now, code, full: now + b"+" + full,
-    "a remainder without a sign": lambda now, code, full: now + b"_1" + full,
-    "no scale": lambda now, code, full: now + b"+0:0:7",
-    "no unit": lambda now, code, full: now + b"+0:7:0",
-    "a long instant": lambda now, code, full: b"1" * 400 + full,
-    "a long remainder": lambda now, code, full: now + b"+" + b"1" * 400 + full,
-    "a long scale": lambda now, code, full: now + b"+0:" + b"1" * 400 + b":7",
-    "a long unit": lambda now, code, full: now + b"+0:1:" + b"1" * 400,
-    "something behind": lambda now, code, full: now + b"+0" + full + b"x",
-    "half a line": lambda now, code, full: now + b"+0" + full + b"=" + now + b":1",
-    "a line of letters": lambda now, code, full: now + b"+0" + full + b"=a:b:c:d",
-    "a long due": lambda now, code, full: now + b"+0" + full + b"=" + b"9" * 400 + b":1:0:1",
-    "a long floor": lambda now, code, full: now + b"+0" + full + b"=1:" + b"9" * 400 + b":0:1",
-    "a long number": lambda now, code, full: now + b"+0" + full + b"=1:1:0:" + b"9" * 400,
-    "a floor's remainder too large": lambda now, code, full: (
-        now + b"+0" + full + b"=" + now + b":" + now + b":" + scale_of(full) + b":1"
+    "nothing": lambda now, code, terms: b"",
+    "text": lambda now, code, terms: b"what is this?",
+    "bytes": lambda now, code, terms: bytes(range(256)),
+    "zeros": lambda now, code, terms: bytes(19),
+    "a small number": lambda now, code, terms: b"42",
+    "a code alone": lambda now, code, terms: code,
+    "an instant alone": lambda now, code, terms: now,
+    "a code and an instant": lambda now, code, terms: code + now[3:],
+    "half a code": lambda now, code, terms: code[:2] + b"00" + now[3:],
+    "a code of zeros": lambda now, code, terms: b"000000" + now[3:],
+    "a code too long": lambda now, code, terms: b"1" + code + b"00" + now[3:],
+    "19 digits": lambda now, code, terms: b"9" * 19,
+    "a long number": lambda now, code, terms: code + b"0" * 400 + now[3:],
+    "no tokens": lambda now, code, terms: b"100000" + now[3:],
+    "no period": lambda now, code, terms: b"001000" + now[3:],
+    "an unknown period": lambda now, code, terms: b"501000" + now[3:],
+    "a part too large": lambda now, code, terms: code + b"%02d" % PARTS[code] + now[3:],
+    "a part of another token too large": lambda now, code, terms: b"107007" + now[3:],
+    "a letter for a part": lambda now, code, terms: code + b"0x" + now[3:],
+    "a letter": lambda now, code, terms: code + b"00" + now[3:9] + b"x" + now[10:],
+    "letters": lambda now, code, terms: code + b"00abcdefghijklm",
+    "spaces": lambda now, code, terms: code + b" " * 15,
+    "a number and spaces": lambda now, code, terms: code + b"0090000000     ",
+    "a negative number": lambda now, code, terms: b"-" + code + b"00" + now[3:],
+    "a sign": lambda now, code, terms: code + b"00-" + now[4:],
+    "a hexadecimal number": lambda now, code, terms: code + b"000x12345678abc",
+    "a point": lambda now, code, terms: code + b"00" + now[3:9] + b"." + now[10:],
+    "an exponent": lambda now, code, terms: code + b"000000000009e30",
+    "infinity": lambda now, code, terms: code + b"00" + b"inf".ljust(13),
+    "no number": lambda now, code, terms: code + b"00" + b"nan".ljust(13),
+    "a letter in an instant": lambda now, code, terms: now[:9] + b"x" + now[10:] + b"+0" + terms,
+    "an instant of letters": lambda now, code, terms: b"1abcdefghijklmno+0" + terms,
+    "an instant of spaces": lambda now, code, terms: b" " * 16 + b"+0" + terms,
+    "a negative instant": lambda now, code, terms: b"-" + now[1:] + b"+0" + terms,
+    "a hexadecimal instant": lambda now, code, terms: b"0x0123456789abcd+0" + terms,
+    "an instant with an exponent": lambda now, code, terms: b"9e300".ljust(16) + b"+0" + terms,
+    "an infinite instant": lambda now, code, terms: b"inf".ljust(16) + b"+0" + terms,
+    "an instant before all": lambda now, code, terms: b"-inf".ljust(16) + b"+0" + terms,
+    "an instant of no number": lambda now, code, terms: b"nan".ljust(16) + b"+0" + terms,
+    "an instant with more digits": lambda now, code, terms: now + b"0+0" + terms,
+    "an instant with fewer digits": lambda now, code, terms: now[1:] + b"+0" + terms,
+    "an instant beyond all": lambda now, code, terms: b"9" * 16 + b"+0" + terms,
+    "the first instant beyond all": lambda now, code, terms: b"9007199254740992+0" + terms,
+    "a remainder too large": lambda now, code, terms: now + b"+" + scale_of(terms) + terms,
+    "a remainder beyond all": lambda now, code, terms: now + b"+" + b"9" * 17 + terms,
+    "a negative remainder": lambda now, code, terms: now + b"+-1" + terms,
+    "a remainder of letters": lambda now, code, terms: now + b"+x" + terms,
+    "a hexadecimal remainder": lambda now, code, terms: now + b"+0x1" + terms,
+    "no remainder": lambda now, code, terms: now + b"+" + terms,
+    "neither remainder nor sign": lambda now, code, terms: now + terms,
+    "a remainder without a sign": lambda now, code, terms: now + b"_1" + terms,
+    "no scale": lambda now, code, terms: now + b"+0:0:7",
+    "no unit": lambda now, code, terms: now + b"+0:7:0",
+    "a code for terms": lambda now, code, terms: now + b"+0" + code,
+    "a long instant": lambda now, code, terms: b"1" * 400 + b"+0" + terms,
+    "a long remainder": lambda now, code, terms: now + b"+" + b"1" * 400 + terms,
+    "a long scale": lambda now, code, terms: now + b"+0:" + b"1" * 400 + b":7",
+    "a long unit": lambda now, code, terms: now + b"+0:1:" + b"1" * 400,
+    "something behind": lambda now, code, terms: now + b"+0" + terms + b"x",
+    "half a line": lambda now, code, terms: now + b"+0" + terms + b"=" + now + b":1",
+    "a line of letters": lambda now, code, terms: now + b"+0" + terms + b"=a:b:c:d",
+    "a line behind a number": lambda now, code, terms: (
+        code + b"00" + now[3:] + b"=" + now + b":" + now + b":0:1"
     ),
-    "a hole of letters": lambda now, code, full: now + b"+0" + full + b"=1:1:0:1;abc",
+    "a long due": lambda now, code, terms: now + b"+0" + terms + b"=" + b"9" * 400 + b":1:0:1",
+    "a long floor": lambda now, code, terms: now + b"+0" + terms + b"=1:" + b"9" * 400 + b":0:1",
+    "a long place": lambda now, code, terms: now + b"+0" + terms + b"=1:1:0:" + b"9" * 400,
+    "a floor's remainder too large": lambda now, code, terms: (
+        now + b"+0" + terms + b"=" + now + b":" + now + b":" + scale_of(terms) + b":1"
+    ),
+    "a hole of letters": lambda now, code, terms: now + b"+0" + terms + b"=1:1:0:1;abc",
 }
+RATES = {"number": SLOW, "number of parts": Fraction(33, 3600), "text": math.pi / 1e4}
+PARTS = {b"3036": 1, b"3133": 11, b"1030": 3}  # of a microsecond, in numbers of these rates
 
 
-def scale_of(full):
-    """Return the scale in a code that was given in full."""
-    return full.split(b":")[1]
+def scale_of(terms):
+    """Return the scale in terms that were given in full."""
+    return terms.split(b":")[1]
 
 
-@pytest.mark.parametrize("rate", [SLOW, math.pi / 1e4], ids=["short code", "long code"])
+@pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
 @pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
 def test_call_anything_on_a_strange_value_raises_and_leaves_it(world, admin, name, strange, rate):
     """P33: No method takes a value that is not a bucket's for one, or changes it."""
     calls = Calls(world, world.client(), name, rate)
-    terms = calls.bucket._limits.limit.terms
+    code, terms = calls.bucket._limits.limit.terms.codes
     seconds, _ = admin.time()
-    full = b":%d:%d" % (terms.scale, terms.unit)
-    value = strange(b"%d" % ((seconds + 60) * 10**6), terms.code, full)
+    value = strange(b"%d" % ((seconds + 60) * 10**6), code.replace(b"-", b"1030"), terms)
     admin.set(f"rate_limiter:{name}", value, ex=60)
     before, calls.ran[:] = state_of(admin, name), []
 

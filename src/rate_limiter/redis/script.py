@@ -45,6 +45,6 @@ def request(
         *[limit.key for limit, _ in charges],
         operation,
         b"".join([_PACK(argument), *[limit.terms.packed(units) for limit, units in charges]]),
-        *[limit.terms.code for limit, _ in charges],
+        *[code for limit, _ in charges for code in limit.terms.codes],
         *tickets,
     )

@@ -4,10 +4,16 @@
 -- remainder: `scale` remainders are a microsecond, `unit` of them are a token. All are integers below
 -- 2^53, which a number here holds exactly. A value is, without the spaces,
 --
---   1790000000123456 025                  full at that microsecond; a token takes 02 * 10^5 of them
---   1790000000123456 :scale:unit          the same for a limit whose tokens take no such round time
---   1790000000123456 +sub :scale:unit     full at a remainder after that microsecond
+--   1030 02 1790000123456                 a number, which a server keeps in the least room: of a limit per
+--                                         1 second (2 minute, 3 hour, 4 day), 10^0 times 3.0 tokens; full
+--                                         2 parts (of 3, for a token takes thirds of a microsecond) after
+--                                         the microsecond that ends in these digits and is next to come
+--   1790000000123456 +sub :scale:unit     whatever that cannot tell: full at a remainder after an instant
 --   ... =due:floor:floor_sub:last ;holes  and callers wait
+--
+-- The digits of a number come again after 115 days. A key is gone a second after its bucket is full, so
+-- that they are never old; and what is full later than in 52 days is no number, so that a clock may step
+-- back by as much.
 --
 -- Who waits has been told how long, and asks no more. So that nobody who comes later passes the line,
 -- it keeps `due`, when its last caller leaves. So that tokens given back are not spent while those who
@@ -18,16 +24,19 @@
 -- KEYS       buckets
 -- ARGV[1]    take, level, correct, cancel or pause
 -- ARGV[2]    doubles: for take the longest wait, or -1 to ask only, for pause how long, in microseconds;
---            then for each key: cost, cost_sub, span, span_sub, scale, unit
+--            then for each key: cost, cost_sub, span, span_sub, scale, part of its numbers, unit
 --            (correct: a negative cost is given back)
--- ARGV[3..]  for each key the digits or `:scale:unit` of its limit; to cancel, then its ticket
+-- ARGV[3..]  for each key the `1030` of its limit, or `-`, and its `:scale:unit`
+--            to cancel, then a ticket for each key
 --
 -- Replies    take: microseconds to wait, or an array of them and tickets if places in line were taken
 --            level: for each key how long until it is full, and the remainder
 --            or an error, and nothing has changed
 
-local call, doubles, format, cut = redis.call, struct.unpack, string.format, string.sub
+local call, doubles, format = redis.call, struct.unpack, string.format
+local cut, match = string.sub, string.match
 local LAST_INSTANT = 9007199254740991
+local TURN, AHEAD, NEAR = 1e13, 9e12, 4.5e12 -- microseconds: of 13 digits, of which so many are to come
 local MARGIN = 1000 -- milliseconds that a key outlives its bucket's being full
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -36,38 +45,54 @@ local operation = ARGV[1]
 -- What nearly every call is: one bucket, nobody waiting, taken or refused at once. What follows below
 -- comes to the same, and takes three times as long.
 if operation == 'take' and #KEYS == 1 then
-    local limit, cost, cost_sub, span, span_sub, scale = doubles('<dddddd', ARGV[2])
-    local raw, code = call('GET', KEYS[1]), ARGV[3]
+    local limit, cost, cost_sub, span, span_sub, scale, part = doubles('<ddddddd', ARGV[2])
+    local raw, code, terms = call('GET', KEYS[1]), ARGV[3], ARGV[4]
     local full, sub = now, 0
-    if raw then
-        local terms = cut(raw, 17)
-        if terms ~= code then sub, terms = string.match(terms, '^%+(%d+)(.*)$') end
-        full, sub = terms == code and tonumber(cut(raw, 1, 16)), tonumber(sub)
+    if raw and code ~= '-' and cut(raw, 1, -16) == code then
+        local digits = match(raw, '^%d+$', -15)
+        full = digits and now + (digits - now) % TURN
+        if full and full >= now + AHEAD then
+            full = now
+        elseif full and digits - TURN >= 0 then
+            sub = (digits - digits % TURN) / TURN * part
+        end
+    elseif raw then
+        local rest, tail = match(raw, '^%+(%d+)(.*)$', 17)
+        full, sub = tail == terms and tonumber(cut(raw, 1, 16)), tonumber(rest)
         -- What this script would not write is left to the rest, which looks closer.
-        if full and not (full >= 1e15 and full <= LAST_INSTANT and sub < scale) then full = nil end
+        if full and full < 1e15 then full = nil end
         if full and full < now then full, sub = now, 0 end
     end
-    if full then
+    if full and full <= LAST_INSTANT and sub < scale then
         full, sub = full + cost, sub - (scale - cost_sub)
         if sub >= 0 then full = full + 1 else sub = sub + scale end
         local wait = full - now - span
         if sub > span_sub then wait = wait + 1 end
         if wait > limit and wait > 0 then return wait end
-        local short = sub == 0
-        if wait <= 0 and limit >= 0 and (short or cut(code, 1, 1) == ':') then
+        if wait <= 0 and limit >= 0 then
             -- Numbers of more than 32 bits are slow to format, so it is done in halves.
-            local low = full % 1e8
-            local high = (full - low) / 1e8
-            local value = short and format('%08d%08d%s', high, low, code)
-                or format(sub < 2147483648 and '%08d%08d+%d%s' or '%08d%08d+%.0f%s', high, low, sub, code)
-            local left = (full - now) / 1000 + MARGIN
-            call('SET', KEYS[1], value, 'PX', left < 2147483648 and format('%d', left) or math.floor(left))
+            local left, value = full - now, nil
+            if code ~= '-' and left < NEAR then
+                local low, parts = full % 1e7, sub / part
+                if parts % 1 == 0 then
+                    value = format('%s%08d%07d', code, parts * 1e6 + (full % TURN - low) / 1e7, low)
+                end
+            end
+            if not value then
+                local low, small = full % 1e8, sub < 2147483648
+                value = small and '%08d%08d+%d%s' or '%08d%08d+%.0f%s'
+                value = format(value, (full - low) / 1e8, low, sub, terms)
+            end
+            left = left / 1000 + MARGIN
+            left = left < 2147483648 and format('%d', left) or math.floor(left)
+            call('SET', KEYS[1], value, 'PX', left)
             return 0
         end
     end
 end
 
-local find, match = string.find, string.match
+local find = string.find
+local PERIODS = { 1, 60, 3600, 86400 } -- seconds
 local INSTANT = '^' .. string.rep('%d', 16)
 local MOST_HOLES = 65536 -- bytes of them; beyond, the oldest are forgotten, and their tokens lost
 
@@ -91,15 +116,16 @@ end
 -- Say in the terms of `b` when a bucket of other terms is full: the tokens that it lacks are kept.
 local function restated(b, us, sub, scale, unit)
     if scale == b.scale and unit == b.unit then return us, sub end
-    local ratio = (b.unit / b.scale) / (unit / scale)
+    local ratio, finer = (b.unit / b.scale) / (unit / scale), b.scale / scale
     local rest = sub / scale
     if math.abs(ratio - 1) > 1e-15 then
         local lacks = math.max(us - now + rest, 0) * ratio
         us, rest = now + math.floor(lacks), lacks - math.floor(lacks)
+    elseif finer % 1 == 0 then
+        return us, sub * finer
     end
     sub = math.ceil(rest * b.scale)
-    local short = cut(b.code, 1, 1) ~= ':' -- which has no place for a remainder
-    if sub >= b.scale or sub > 0 and short then return us + 1, 0 end
+    if sub >= b.scale then return us + 1, 0 end
     return us, sub
 end
 
@@ -113,11 +139,19 @@ local function numbers(text, pattern)
     return found[1] and found
 end
 
--- Read the remainder, the scale and the unit behind an instant.
-local function read_terms(text)
-    local short = numbers(text, '^(%d%d)(%d)$')
-    if short then return { 0, 1, short[1] * 10 ^ short[2] } end
-    return numbers(text, '^%+(%d+):(%d+):(%d+)$') or numbers('0' .. text, '^(0):(%d+):(%d+)$')
+-- Read a number into `b`; return whether it is one.
+local function read_number(b, raw)
+    local period, exponent, count = match(raw, '^([1-4])(%d)([1-9]%d)' .. string.rep('%d', 15) .. '$')
+    if not period then return false end
+    local unit, scale = PERIODS[period + 0] * 1e7, count * 10 ^ exponent
+    local common, rest = unit, scale
+    while rest > 0 do common, rest = rest, common % rest end
+    unit, scale = unit / common, scale / common
+    local digits = cut(raw, -15) + 0
+    local sub, ahead = math.floor(digits / TURN), (digits - now) % TURN
+    if sub >= scale then return false end
+    if ahead < AHEAD then b.full, b.sub = restated(b, now + ahead, sub, scale, unit) end
+    return true
 end
 
 -- Read into `b` what is known of those who wait; return whether it can be.
@@ -131,13 +165,10 @@ end
 
 -- Read a value into `b`; return whether it is one.
 local function read(b, raw)
+    if find(raw, '^%d+$') then return read_number(b, raw) end
     local full, rest = numbers(raw, INSTANT), cut(raw, 17)
-    if full and rest == b.code then
-        b.full = full[1]
-        return true
-    end
     local terms, line = match(rest, '^([^=]*)(.*)$')
-    local long = read_terms(terms)
+    local long = numbers(terms, '^%+(%d+):(%d+):(%d+)$')
     if not full or not long or long[1] >= long[2] or long[3] == 0 then return false end
     b.full, b.sub = restated(b, full[1], unpack(long))
     return line == '' or read_line(b, line, long[2], long[3])
@@ -156,9 +187,9 @@ local function close(b)
 end
 
 local function load(i, key, at)
-    local b = { code = ARGV[i + 2], full = now, sub = 0, due = 0, floor = 0, floor_sub = 0, last = 0 }
-    b.holes = ''
-    b.cost, b.cost_sub, b.span, b.span_sub, b.scale, b.unit, at = doubles('<dddddd', ARGV[2], at)
+    local b = { full = now, sub = 0, due = 0, floor = 0, floor_sub = 0, last = 0, holes = '' }
+    b.code, b.terms = ARGV[2 * i + 1], ARGV[2 * i + 2]
+    b.cost, b.cost_sub, b.span, b.span_sub, b.scale, b.part, b.unit, at = doubles('<ddddddd', ARGV[2], at)
     local raw = call('GET', key)
     if raw and not read(b, raw) then return nil end
     b.kept = raw and true
@@ -168,8 +199,11 @@ local function load(i, key, at)
 end
 
 local function value_of(b)
-    if b.due == 0 and b.sub == 0 then return format('%016.0f%s', b.full, b.code) end
-    local value = format('%016.0f+%.0f:%.0f:%.0f', b.full, b.sub, b.scale, b.unit)
+    if b.due == 0 and b.code ~= '-' and b.full - now < NEAR then
+        local parts = b.sub / b.part
+        if parts % 1 == 0 then return format('%s%02d%013.0f', b.code, parts, b.full % TURN) end
+    end
+    local value = format('%016.0f+%.0f', b.full, b.sub) .. b.terms
     if b.due == 0 then return value end
     return value .. format('=%.0f:%.0f:%.0f:%.0f', b.due, b.floor, b.floor_sub, b.last) .. b.holes
 end
@@ -297,7 +331,7 @@ end
 if operation == 'take' then return take(buckets, limit) end
 for i, b in ipairs(buckets) do
     if operation == 'correct' then correct(b) end
-    if operation == 'cancel' then cancel(b, ARGV[2 + #KEYS + i]) end
+    if operation == 'cancel' then cancel(b, ARGV[2 + 2 * #KEYS + i]) end
     if operation == 'pause' then pause(b, limit) end
     levels[2 * i - 1], levels[2 * i] = level(b)
 end

@@ -21,7 +21,11 @@ _EXACT = 2**53 - 1  # the largest integer of the script
 _TOKENS = (63 * 10**9, 63 * 10**6, 63 * 10**3, 63, 1)
 _FASTEST = 10**18  # tokens per second that can be told apart
 _SMALLEST = 1000  # units in a capacity, so that it is what was asked for
-_PACK = struct.Struct("<6d").pack
+_PERIODS = (1, 60, 3_600, 86_400)  # seconds
+_LARGEST = 10**10  # tokens per period whose exponent is one digit
+_MOST_PARTS = 100  # of a microsecond, so that two digits count them
+_NO_NUMBER = b"-"
+_PACK = struct.Struct("<7d").pack
 LONGEST = (
     100 * 36_525 * 864 * _MICRO
 )  # microseconds in a century: 2^53 of them end in the year 2255
@@ -39,7 +43,7 @@ class Terms:
         ValueError: An argument is not positive and finite, or the script cannot count it.
     """
 
-    __slots__ = ("_span", "capacity", "code", "scale", "span", "tokens_per_second", "unit")
+    __slots__ = ("_terms", "capacity", "codes", "scale", "span", "tokens_per_second", "unit")
 
     def __init__(self, capacity: Number, tokens_per_second: Number) -> None:
         self.capacity = positive(capacity, "capacity")
@@ -61,8 +65,11 @@ class Terms:
                 f"capacity must be at least {_SMALLEST / self.unit:.3g} at this rate, "
                 f"got {shown(capacity)}"
             )
-        self._span = divmod(self.span, self.scale)
-        self.code = _short(self.unit, self.scale) or b":%d:%d" % (self.scale, self.unit)
+        parts = Fraction(self.unit, self.scale).denominator
+        number = _number(self.tokens_per_second) if parts <= _MOST_PARTS else _NO_NUMBER
+        self.codes = number, b":%d:%d" % (self.scale, self.unit)
+        whole, rest = divmod(self.span, self.scale)
+        self._terms = whole, rest, self.scale, self.scale // parts, self.unit
 
     def cost(self, tokens: Number) -> int:
         """Convert tokens to units, rounded down so that what divides a capacity fits (P2).
@@ -100,7 +107,7 @@ class Terms:
         whole, rest = divmod(abs(units), self.scale)
         if units < 0:
             whole, rest = -min(whole, LONGEST), -rest
-        return _PACK(whole, rest, *self._span, self.scale, self.unit)
+        return _PACK(whole, rest, *self._terms)
 
     def countable(self, units: int) -> bool:
         """Tell whether the script can count a charge of so many units."""
@@ -136,10 +143,17 @@ def _near(rate: Fraction) -> Fraction:
     return 1 / (1 / rate).limit_denominator(_EXACT)
 
 
-def _short(unit: int, scale: int) -> bytes | None:
-    """Return two digits and an exponent of ten, if so many microseconds are what a token takes."""
-    token, rest = divmod(unit, scale)
-    exponent = 0
-    while not rest and token and token % 10 == 0 and exponent < 9:  # noqa: PLR2004 - one digit
-        token, exponent = token // 10, exponent + 1
-    return b"%02d%d" % (token, exponent) if not rest and 0 < token < 100 else None  # noqa: PLR2004
+def _number(rate: Fraction) -> bytes:
+    """Return what numbers that keep a bucket of this rate begin with, or a dash if none can.
+
+    They can if it is up to two digits and zeros per second, minute, hour or day. 90000/minute
+    is `2490`: in the second of these periods, ten to the 4th times 9.0.
+    """
+    for period, seconds in enumerate(_PERIODS, 1):
+        count = rate * seconds
+        if 1 <= count < _LARGEST:
+            exponent = len(str(int(count))) - 1
+            digits = count * 10 / 10**exponent
+            if digits.denominator == 1:
+                return b"%d%d%d" % (period, exponent, digits)
+    return _NO_NUMBER
