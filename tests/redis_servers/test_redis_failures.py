@@ -252,12 +252,17 @@ HARMS = {
         as_user=True,
     ),
     "no such user": Harm(rules("off"), rules("on"), "AuthenticationError", UNKNOWN_USER, True),
-    "no password": Harm(SET_PASSWORD, NO_PASSWORD, "AuthenticationError", UNKNOWN_USER),
+    "no password": Harm(
+        SET_PASSWORD, NO_PASSWORD, "AuthenticationError", "the client has no password"
+    ),
     "no scripts": Harm(rules("-evalsha"), rules("+evalsha"), "NoPermissionError", RIGHTS, True),
     "other keys": Harm(
         rules("resetkeys", "~other:*"), rules("~*"), "NoPermissionError", RIGHTS, True
     ),
-    "no clock": Harm(rules("-time"), rules("+time"), "ResponseError", UNKNOWN, True),
+    "no clock": Harm(rules("-time"), rules("+time"), "ResponseError", RIGHTS, True),
+    "no writing": Harm(
+        rules("-set"), rules("+set"), "ResponseError", RIGHTS, True, refuses_reads=False
+    ),
     "replica": Harm(follow, lead, "ReadOnlyError", "the server is a replica", refuses_reads=False),
 }
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Barrier
 
 import pytest
-from redis_worlds import SLOW, WORLDS, about, name_of
+from redis_worlds import LIBRARIES, SLOW, WORLDS, about, name_of
 
 from rate_limiter import (
     BackendError,
@@ -18,6 +18,7 @@ from rate_limiter import (
     TokenBucket,
 )
 from rate_limiter.redis import RedisTokenBucket
+from rate_limiter.redis.wire import _pool_arguments
 from rate_limiter.testing import ManualClock
 
 LOGGER = "rate_limiter.redis"
@@ -289,6 +290,27 @@ def test_lose_the_server_warns_once_for_all_buckets_and_tells_its_return(world, 
         with log(RETURN):
             for bucket in buckets:
                 assert world.run(bucket.allow())
+
+
+@pytest.mark.parametrize("library", LIBRARIES, ids=name_of)
+def test_have_no_connection_left_falls_back_for_that_call_alone(redis_server, name, library, log):
+    """P31: A crowd of callers is no outage: who finds a connection asks the server."""
+    with library(redis_server) as world:
+        client = world.client(max_connections=1)
+        buckets = [world.bucket(client, name, fallback=kind) for kind in ("allow", "deny", None)]
+        pool = client.connection_pool
+        for _ in range(2):
+            taken = world.run(pool.get_connection(*_pool_arguments(pool)))
+            with pytest.raises(BackendError, match="pool has no connection left") as failed:
+                world.run(buckets[2].allow())
+            with log(("WARNING", f"{failed.value}; the fallback decides for calls that get none")):
+                assert world.run(buckets[0].allow(10)) is True
+                assert world.run(buckets[1].allow()) is False
+            world.run(pool.release(taken))
+            with log():
+                assert world.run(buckets[0].available_tokens) == 10
+                assert world.run(buckets[1].allow()) is True
+                world.run(buckets[1].refund(1))
 
 
 def answer_or_failure(world, bucket):

@@ -17,7 +17,7 @@ from .fallback import Understudy
 from .outage import Outage, outage_of
 from .script import Charges, Request, request
 from .terms import LONGEST
-from .wire import BucketFailure, ReplyLost, TooMuch
+from .wire import BucketFailure, NoConnection, ReplyLost, TooMuch
 
 __all__ = ["Grant", "Limits", "RedisBucket", "Reserved", "fit"]
 
@@ -233,6 +233,8 @@ class RedisBucket(BaseBucket, ABC):
             return
         if isinstance(error, TooMuch):
             self._note_answer()
+        elif isinstance(error, NoConnection):
+            self._outage.overrun(error)
         elif isinstance(error, BucketFailure):
             self._outage.worked()
             self._own_outage.failed(error)

@@ -25,6 +25,7 @@ class Outage:
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._next_try: int | None = None
+        self._overrun = False
 
     @exclusive
     def skips(self) -> bool:
@@ -42,8 +43,15 @@ class Outage:
         if self._note(self._now() + round(PAUSE * NANO)) is None:
             _LOG.warning("%s; the fallback decides until it is back", reason)
 
+    def overrun(self, reason: BaseException) -> None:
+        """Note that a call could not ask the server, which the next one may."""
+        before, self._overrun = self._overrun, True
+        if not before:
+            _LOG.warning("%s; the fallback decides for calls that get none", reason)
+
     def worked(self) -> None:
         """Note that the server has answered."""
+        self._overrun = False
         if self._next_try is not None and self._note(None) is not None:
             _LOG.info("the store of the bucket is back")
 

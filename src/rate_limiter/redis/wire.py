@@ -22,7 +22,16 @@ from ..rates import shown
 from .background import in_background
 from .script import SOURCE, Request
 
-__all__ = ["AsyncWire", "BucketFailure", "ReplyLost", "TooMuch", "Wire", "async_wire", "wire"]
+__all__ = [
+    "AsyncWire",
+    "BucketFailure",
+    "NoConnection",
+    "ReplyLost",
+    "TooMuch",
+    "Wire",
+    "async_wire",
+    "wire",
+]
 
 _LIBRARIES = ("redis", "valkey")
 _SOURCED: tuple[Any, ...] = (b"EVAL", SOURCE)
@@ -39,6 +48,13 @@ _HINTS = {
     "READONLY": "the server is a replica",
     "WRONGTYPE": "the value under its key is not that of a bucket; use another name or prefix",
 }
+_PHRASES = {  # that stand for a code
+    "ACL failure in script": "NOPERM",
+    "Authentication required": "NOAUTH",
+    "HELLO must be called with the client already authenticated": "NOAUTH",
+    "Too many connections": "CONNECTIONS",
+    "user executing the script can't run": "NOPERM",
+}
 _CODES = {  # of errors whose text the libraries strip of it
     "AuthenticationError": "AUTH",
     "AuthorizationError": "AUTH",
@@ -49,11 +65,14 @@ _CODES = {  # of errors whose text the libraries strip of it
     "OutOfMemoryError": "OOM",
     "ReadOnlyError": "READONLY",
 }
-_OF_ONE_BUCKET = {"CONNECTIONS", "CORRUPT", "CROSSSLOT", "NOPERM", "WRONGTYPE"}
 
 
 class BucketFailure(BackendError):
     """The server is there, but cannot decide for this one bucket."""
+
+
+class NoConnection(BackendError):
+    """The client had no connection left for this one call, and the server was not asked."""
 
 
 class TooMuch(BackendError):
@@ -67,6 +86,12 @@ class ReplyLost(BackendError):
 class _Broken(Exception):
     """A connection failed after something was sent; the cause says how."""
 
+
+_KINDS = {
+    "CONNECTIONS": NoConnection,
+    **dict.fromkeys(["CORRUPT", "CROSSSLOT", "NOPERM", "WRONGTYPE"], BucketFailure),
+    "OVERFLOW": TooMuch,
+}
 
 Abandoned: TypeAlias = Callable[[Any], None]
 
@@ -138,7 +163,11 @@ def _is_async(client: Any) -> bool:
 
 def _code_of(error: BaseException) -> str:
     """Return the server's code for an error, which before 7.0 stands amid that of a script."""
-    words = [word.strip("-:") for word in str(error).split()]
+    text = str(error)
+    for phrase, code in _PHRASES.items():
+        if phrase in text:
+            return code
+    words = [word.strip("-:") for word in text.split()]
     found = next((word for word in words if word in _HINTS), "")
     return _CODES.get(type(error).__name__, found)
 
@@ -168,9 +197,8 @@ class _BaseWire:
         code = _code_of(error)
         unknown = "it answered with an error" if isinstance(error, self._answers) else "no answer"
         hint = _HINTS.get(code, unknown)
-        failure = BucketFailure if code in _OF_ONE_BUCKET else BackendError
-        failure = TooMuch if code == "OVERFLOW" else failure
-        return failure(f"the store of the bucket failed: {hint} ({type(error).__name__})")
+        kind = _KINDS.get(code, BackendError)
+        return kind(f"the store of the bucket failed: {hint} ({type(error).__name__})")
 
     def _lost(self, error: BaseException | None) -> ReplyLost:
         """Return the error to raise when something was sent, and no answer came."""
@@ -178,7 +206,8 @@ class _BaseWire:
 
     def _breaks(self, error: BaseException) -> bool:
         """Tell whether an error after something was sent leaves open what has been done."""
-        return isinstance(error, self._failures) and not isinstance(error, self._answers)
+        never_sent = isinstance(error, self._answers) or _code_of(error) == "CONNECTIONS"
+        return isinstance(error, self._failures) and not never_sent
 
 
 class _BlockingWire(_BaseWire, ABC):
