@@ -92,7 +92,7 @@ def dues(rate, capacity, count):
     return [max(0, (number + 1 - capacity) * 10**9 // rate) for number in range(count)]
 
 
-@pytest.mark.parametrize("rate", [3, 64, 1_000, 10**6])
+@pytest.mark.parametrize("rate", [3, 64, 1_000, 10**5])
 def test_wait_on_a_coarse_clock_never_lets_through_early(rate, fine):
     """P17: Whatever part of a sleep passes and however the clock ticks, no token comes early."""
     bucket = TokenBucket(2, rate, clock=CoarseClock(fine))
@@ -105,7 +105,7 @@ def test_wait_on_a_coarse_clock_never_lets_through_early(rate, fine):
     assert all(at >= due for at, due in zip(left, dues(rate, 2, 20), strict=True))
 
 
-@pytest.mark.parametrize("rate", [3, 64, 1_000, 10**6])
+@pytest.mark.parametrize("rate", [3, 64, 1_000, 10**5])
 def test_wait_async_on_a_coarse_clock_never_lets_through_early(rate, fine):
     """P17: A task's early wake-up, like a thread's, makes it sleep the rest."""
     limiter = RateLimiter(TokenBucket(2, rate, clock=CoarseClock(fine)))

@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -66,12 +68,19 @@ def run(name: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[dict[str, Future[str]]]:
+    """Run all examples, some at a time, for they mostly sleep."""
+    with ThreadPoolExecutor(4) as pool:
+        yield {name: pool.submit(run, name) for name in OUTPUTS}
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
-def test_run_example_prints_what_it_shows(name: str) -> None:
+def test_run_example_prints_what_it_shows(name: str, running: dict[str, Future[str]]) -> None:
     """Each example ends well, warns of nothing, and prints what it is there to show."""
     if name == "shared_between_processes.py":
         require_server()
-    printed, position = run(name), 0
+    printed, position = running[name].result(), 0
     for piece in OUTPUTS[name]:
         assert piece in printed[position:], printed
         position = printed.index(piece, position) + len(piece)

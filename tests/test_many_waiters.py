@@ -78,23 +78,22 @@ def test_wait_behind_thousand_cancellations_wakes_only_who_is_first():
     assert asyncio.run(main()) <= 2 * 2000 + 10
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_cancel_hundred_thousand_waits_leaves_nothing(order):
+def test_cancel_hundred_thousand_waits_leaves_nothing():
     """P14: The line is empty and the level right, whether they leave from its head or its end."""
     clock = ManualClock()
     bucket = TokenBucket(5, 1, initial_tokens=3, clock=clock)
 
     async def main():
-        for _ in range(100):
+        for order in [1, -1] * 50:
             tasks = [asyncio.create_task(bucket.wait_async(4)) for _ in range(1000)]
             await asyncio.sleep(0)
             assert bucket.retry_after(4) == 1 + 4 * 1000
             for task in tasks[::order]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            assert not bucket._line.places
+            assert bucket._line.booked == 0
 
     asyncio.run(main())
-    assert not bucket._line.places
-    assert bucket._line.booked == 0
     assert clock.sleepers == 0
     assert bucket.available_tokens == 3

@@ -164,7 +164,7 @@ def test_make_one_bucket_for_all_keys_is_refused(client, name):
 def test_ask_the_understudy_how_full_it_is(make_server, name):
     """A limiter of a key may be dropped when its bucket's understudy is full."""
     server = make_server()
-    client = server.client(socket_timeout=0.2)
+    client = server.client(retry=None)
     bucket = RedisTokenBucket(client, name, 2, 1, fallback="allow")
     server.kill()
 
