@@ -18,7 +18,7 @@ from rate_limiter import (
     TokenBucket,
 )
 from rate_limiter.redis import RedisTokenBucket
-from rate_limiter.redis.wire import _pool_arguments
+from rate_limiter.redis.wire import pool_arguments
 from rate_limiter.testing import ManualClock
 
 LOGGER = "rate_limiter.redis"
@@ -300,7 +300,7 @@ def test_have_no_connection_left_falls_back_for_that_call_alone(redis_server, na
         buckets = [world.bucket(client, name, fallback=kind) for kind in ("allow", "deny", None)]
         pool = client.connection_pool
         for _ in range(2):
-            taken = world.run(pool.get_connection(*_pool_arguments(pool)))
+            taken = world.run(pool.get_connection(*pool_arguments(pool)))
             with pytest.raises(BackendError, match="pool has no connection left") as failed:
                 world.run(buckets[2].allow())
             with log(("WARNING", f"{failed.value}; the fallback decides for calls that get none")):

@@ -23,6 +23,8 @@ class AsyncRedisTokenBucket(AwaitingRedisBucket):
 
     It is `RedisTokenBucket`, over the same keys, with answers to await: `await bucket.allow()`,
     `await bucket.available_tokens`. A task that is cancelled at any moment gives its tokens back.
+    Its client, and so the bucket, serves one event loop at a time, such as those of successive
+    `asyncio.run` calls; loops that run at once need a client and a bucket each, of the same name.
 
     Args:
         client: A client of `redis.asyncio` or `valkey.asyncio`. Set its `socket_timeout`.

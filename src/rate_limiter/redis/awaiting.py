@@ -14,11 +14,11 @@ from ..clock import seconds
 from ..exceptions import BackendError
 from ..rates import Number
 from ..sleeping import task_sleeper
+from .awaiting_wire import async_wire
 from .background import in_background, one_at_a_time
 from .base import Grant, Limits, RedisBucket, Reserved, fit
 from .fallback import Understudy
 from .script import Charges, Request, request
-from .wire import async_wire
 
 __all__ = ["AwaitingRedisBucket"]
 

@@ -13,11 +13,11 @@ from ..clock import SYSTEM_CLOCK, Clock, nanoseconds, seconds, timeout_nanosecon
 from ..exceptions import BackendError
 from ..ledger import exclusive
 from ..rates import Number, shown
+from .failures import BucketFailure, NoConnection, ReplyLost, TooMuch
 from .fallback import Understudy
 from .outage import Outage, outage_of
 from .script import Charges, Request, request
 from .terms import LONGEST
-from .wire import BucketFailure, NoConnection, ReplyLost, TooMuch
 
 __all__ = ["Grant", "Limits", "RedisBucket", "Reserved", "fit"]
 

@@ -12,9 +12,9 @@ from ..exceptions import BackendError
 from ..rates import Number
 from ..sleeping import ThreadSleeper
 from .base import Grant, Limits, RedisBucket, Reserved, fit
+from .blocking_wire import wire
 from .fallback import Understudy
 from .script import Request, request
-from .wire import wire
 
 __all__ = ["BlockingRedisBucket"]
 
