@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 import pytest
 import redis
-from redis_worlds import LIBRARIES, SLOW, WORLDS, about, name_of, use_every_method
+from redis_worlds import (
+    LIBRARIES,
+    SLOW,
+    WORLDS,
+    about,
+    expires_at,
+    name_of,
+    use_every_method,
+)
 from servers import HOST, Server
 
 from rate_limiter import BackendError, BucketGroup, RateLimiter, RateLimitExceeded
@@ -146,7 +154,7 @@ def failing(calls, cause, hint):
 def state_of(admin, name):
     """Return what is on the server for the buckets of a test, and when it goes away."""
     keys = sorted(admin.keys(f"rate_limiter:{name}*"))
-    return {key: (admin.dump(key), admin.pexpiretime(key)) for key in keys}
+    return {key: (admin.dump(key), expires_at(admin, key)) for key in keys}
 
 
 class Harm(NamedTuple):
@@ -295,7 +303,10 @@ def test_call_anything_on_a_harmed_server_raises_and_changes_nothing(
         set_timeout(world, client, HASTE if harm.do is freeze else patience)
 
     failed = calls.all() if harm.refuses_reads else calls.changing()
-    assert outcomes(failed) == failing(failed, harm.cause, harm.hint)
+    cause = harm.cause
+    if not harm.refuses_reads and int(admin.info("server")["redis_version"].split(".")[0]) < 7:
+        cause = "ResponseError"  # where an error of what a script calls has no class of its own
+    assert outcomes(failed) == failing(failed, cause, harm.hint)
     assert not calls.ran
 
     if not harm.refuses_reads:
@@ -405,7 +416,7 @@ def test_promote_a_replica_ends_the_failures(replicated, name, kind):
     replicated.sync()
     with kind(replicated.replica) as world:
         bucket = world.bucket(world.client(), name)
-        assert outcome(lambda: world.run(bucket.allow())).startswith("ReadOnlyError: ")
+        assert "the server is a replica" in outcome(lambda: world.run(bucket.allow()))
 
         replicated.promote()
 

@@ -12,6 +12,7 @@ RUNS = [
     "barrier.py --rounds 1000 --threads 32 --capacity 5",
     "signals.py --seconds 60 --interrupts 10000",
     "fork.py --forks 500 --threads 4",
+    "key_flood.py --keys 5000000 --per-second 50000",
     "redis_faults.py --seconds 300 --kill 20 --flush 200 --end 500 --lost 500 --stop 50",
 ]
 
