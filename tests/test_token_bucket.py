@@ -77,7 +77,7 @@ def test_create_bucket_with_more_tokens_than_it_holds_raises(value):
 
 def test_create_bucket_with_a_rate_in_words_points_to_from_rate():
     """P23: Whoever passes "100/minute" as a number is told what reads it."""
-    with pytest.raises(TypeError, match=r"'100/minute'.*TokenBucket\.from_rate\(\)"):
+    with pytest.raises(TypeError, match=r"'100/minute'.*from_rate\(\) of the same class"):
         TokenBucket(10, "100/minute")
 
 

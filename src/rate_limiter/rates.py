@@ -78,7 +78,7 @@ def per_second(value: Number) -> Fraction:
     if isinstance(value, str):
         raise TypeError(
             f"tokens_per_second must be a real number, got {shown(value)}; "
-            "for a rate in words use TokenBucket.from_rate()"
+            "for a rate in words use from_rate() of the same class"
         )
     return positive(value, "tokens_per_second")
 

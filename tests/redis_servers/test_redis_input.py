@@ -126,6 +126,12 @@ def test_configure_or_make_from_rate_with_what_is_no_number_refuses_it(bucket, w
     assert (bucket.capacity, bucket.tokens_per_second) == (10, SLOW)
 
 
+def test_create_bucket_with_a_rate_in_words_points_to_from_rate(world):
+    """P23: Whoever passes "5/second" as a number is told what reads it."""
+    with pytest.raises(TypeError, match=r"'5/second'.*from_rate\(\) of the same class"):
+        world.bucket_type(world.make_client(), "name", 10, "5/second")
+
+
 @pytest.mark.parametrize("rate", ["fast", "0/second", "5/fortnight", "5", "-5/second", "1e3/s", ""])
 def test_make_from_rate_with_words_that_say_none_shows_the_forms(world, rate):
     """P23: What is no rate in words is refused with examples of what is one."""
