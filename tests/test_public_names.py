@@ -48,6 +48,7 @@ LAYERS = [
     "redis.fallback",
     "redis.base",
     "redis.limits",
+    "redis.named_bucket",
     "redis.blocking",
     "redis.awaiting",
     "redis.group",
