@@ -28,12 +28,13 @@ sys.path.append(str(Path(__file__).parents[1] / "redis_servers"))
 PREFIX = len("rate_limiter:")  # bytes of a key that are not its bucket's own
 BYTES = 64
 KEYS = 100  # of each kind whose bytes are told
-LIMITS = {  # of two digits, as people write them
+LIMITS = {  # of up to three digits, as people write them
     "10 at 5/s": (10, 5),
     "10 at 3/s": (10, 3),
     "100/minute": (100, Fraction(100, 60)),
     "90000/minute": (90_000, Fraction(90_000, 60)),
     "1000/day": (1000, Fraction(1000, 86_400)),
+    "128 at 128/s": (128, 128),
 }
 REPEATED = 3  # times that each decision is made to count its commands
 
@@ -123,7 +124,7 @@ def sizes(client: Any) -> Iterator[Figure]:
     """Tell what the server's memory holds for a bucket whose name has 8 characters."""
     for words, limit in LIMITS.items():
         yield size(client, f"bytes of a key, {words}", limit, BYTES)
-    yield size(client, "bytes of a key, 128 at 128/s", (128, 128))
+    yield size(client, "bytes of a key, 1234 at 1234/s", (1234, 1234))
     yield size(client, "bytes of a key, a caller waits", (10, 5), taken=11)
 
 

@@ -52,7 +52,7 @@ def pairs(minimal: str) -> Iterator[Pair]:
     five, three = gcra("bare:5", PLENTY, 5), gcra("bare:3", PLENTY, 3)
     yield Pair("server: allow() at 5/s / GCRA", take("take:5", PLENTY, 5), five, 1.2)
     yield Pair("server: allow() at 3/s / GCRA", take("take:3", PLENTY, 3), three, 1.2)
-    yield Pair("server: allow() at 128/s / GCRA", take("take:1", PLENTY, 128), five, 1.2)
+    yield Pair("server: allow() at 1234/s / GCRA", take("take:1", PLENTY, 1234), five)
     refused = take("take:0", *ONCE), gcra("bare:0", *ONCE)
     yield Pair("server: allow(), refused / refused", *refused, answer="refused")
     line = take("line:5", 1, 5, FOREVER)

@@ -36,7 +36,8 @@ def full_at(value, now):
         now: The microsecond that it is on the server.
     """
     if value.isdigit():
-        return now + (int(value[-13:]) - now) % 10**13
+        digits = 13 if value[:1] in b"1234" else 11
+        return now + (int(value[-digits:]) - now) % 10**digits
     return max(int(instant or 0) for instant in VALUE.fullmatch(value).groups())
 
 

@@ -36,7 +36,7 @@ class ServerClock(ManualClock):
 
     def _expire(self, milliseconds):
         """Let the keys of buckets grow older, and go if that was too long."""
-        for key in self._client.scan_iter():
+        for key in set(self._client.scan_iter()):  # which may tell one twice
             left = self._client.pttl(key)
             if left > 0:
                 self._client.pexpire(key, max(left - milliseconds, 0))

@@ -452,28 +452,34 @@ STRANGE = {
     "a code alone": lambda now, code, terms: code,
     "an instant alone": lambda now, code, terms: now,
     "a code and an instant": lambda now, code, terms: code + now[3:],
-    "half a code": lambda now, code, terms: code[:2] + b"00" + now[3:],
+    "half a code": lambda now, code, terms: number(now, code)[2:],
     "a code of zeros": lambda now, code, terms: b"000000" + now[3:],
-    "a code too long": lambda now, code, terms: b"1" + code + b"00" + now[3:],
+    "a code too long": lambda now, code, terms: b"1" + number(now, code),
     "19 digits": lambda now, code, terms: b"9" * 19,
+    "a number too short": lambda now, code, terms: number(now, code)[:-1],
+    "a number too long": lambda now, code, terms: number(now, code) + b"0",
     "a long number": lambda now, code, terms: code + b"0" * 400 + now[3:],
-    "no tokens": lambda now, code, terms: b"100000" + now[3:],
-    "no period": lambda now, code, terms: b"001000" + now[3:],
-    "an unknown period": lambda now, code, terms: b"501000" + now[3:],
-    "a part too large": lambda now, code, terms: code + b"%02d" % PARTS[code] + now[3:],
-    "a part of another token too large": lambda now, code, terms: b"107007" + now[3:],
-    "a letter for a part": lambda now, code, terms: code + b"0x" + now[3:],
-    "a letter": lambda now, code, terms: code + b"00" + now[3:9] + b"x" + now[10:],
-    "letters": lambda now, code, terms: code + b"00abcdefghijklm",
-    "spaces": lambda now, code, terms: code + b" " * 15,
-    "a number and spaces": lambda now, code, terms: code + b"0090000000     ",
-    "a negative number": lambda now, code, terms: b"-" + code + b"00" + now[3:],
-    "a sign": lambda now, code, terms: code + b"00-" + now[4:],
-    "a hexadecimal number": lambda now, code, terms: code + b"000x12345678abc",
-    "a point": lambda now, code, terms: code + b"00" + now[3:9] + b"." + now[10:],
-    "an exponent": lambda now, code, terms: code + b"000000000009e30",
-    "infinity": lambda now, code, terms: code + b"00" + b"inf".ljust(13),
-    "no number": lambda now, code, terms: code + b"00" + b"nan".ljust(13),
+    "no tokens": lambda now, code, terms: number(now, b"1000"),
+    "no tokens of three digits": lambda now, code, terms: number(now, b"50012"),
+    "no period": lambda now, code, terms: number(now, b"0010"),
+    "an unknown period": lambda now, code, terms: number(now, b"9010"),
+    "a part too large": lambda now, code, terms: number(now, code, PARTS[code]),
+    "a part of another token too large": lambda now, code, terms: number(now, b"1070", 7),
+    "a part of a third token too large": lambda now, code, terms: number(now, b"52128", 2),
+    "a letter for a part": lambda now, code, terms: number(now, code).replace(
+        code + b"0", code + b"x"
+    ),
+    "a letter": lambda now, code, terms: number(now, code)[:-4] + b"x" + now[-3:],
+    "letters": lambda now, code, terms: (code + b"00abcdefghijklmn")[:19],
+    "spaces": lambda now, code, terms: code.ljust(19),
+    "a number and spaces": lambda now, code, terms: (code + b"0000000").ljust(19),
+    "a negative number": lambda now, code, terms: b"-" + number(now, code),
+    "a sign": lambda now, code, terms: number(now, code)[:-4] + b"-" + now[-3:],
+    "a hexadecimal number": lambda now, code, terms: (code + b"000x12345678abcd")[:19],
+    "a point": lambda now, code, terms: number(now, code)[:-4] + b"." + now[-3:],
+    "an exponent": lambda now, code, terms: number(now, code)[:-4] + b"9e30",
+    "infinity": lambda now, code, terms: code + b"inf".rjust(19 - len(code)),
+    "no number": lambda now, code, terms: code + b"nan".rjust(19 - len(code)),
     "a letter in an instant": lambda now, code, terms: now[:9] + b"x" + now[10:] + b"+0" + terms,
     "an instant of letters": lambda now, code, terms: b"1abcdefghijklmno+0" + terms,
     "an instant of spaces": lambda now, code, terms: b" " * 16 + b"+0" + terms,
@@ -506,7 +512,7 @@ STRANGE = {
     "half a line": lambda now, code, terms: now + b"+0" + terms + b"=" + now + b":1",
     "a line of letters": lambda now, code, terms: now + b"+0" + terms + b"=a:b:c:d",
     "a line behind a number": lambda now, code, terms: (
-        code + b"00" + now[3:] + b"=" + now + b":" + now + b":0:1"
+        number(now, code) + b"=" + now + b":" + now + b":0:1"
     ),
     "a long due": lambda now, code, terms: now + b"+0" + terms + b"=" + b"9" * 400 + b":1:0:1",
     "a long floor": lambda now, code, terms: now + b"+0" + terms + b"=1:" + b"9" * 400 + b":0:1",
@@ -516,8 +522,18 @@ STRANGE = {
     ),
     "a hole of letters": lambda now, code, terms: now + b"+0" + terms + b"=1:1:0:1;abc",
 }
-RATES = {"number": SLOW, "number of parts": Fraction(33, 3600), "text": math.pi / 1e4}
-PARTS = {b"3036": 1, b"3133": 11, b"1030": 3}  # of a microsecond, in numbers of these rates
+RATES = {
+    "number": SLOW,
+    "number with parts": Fraction(33, 3600),
+    "longer number": Fraction(333, 86_400),
+    "text": math.pi / 1e4,
+}
+PARTS = {b"3036": 1, b"3133": 11, b"82333": 37, b"1030": 3}  # of a microsecond, in these numbers
+
+
+def number(now, code, part=0):
+    """Return a number for an instant, as it is kept under a limit with that code."""
+    return code + (b"%02d" % part + now[3:] if len(code) == 4 else b"%03d" % part + now[5:])
 
 
 def scale_of(terms):

@@ -42,15 +42,16 @@ def value(client, name):
 
 def microseconds(number, rate):
     """Read a number: how many microseconds its bucket needs until it is full."""
+    part = number[4:6] if number[:1] in b"1234" else number[5:8]
     parts = Fraction(10**6, rate).denominator  # that a microsecond has
-    return full_at(number, START * 10**6) - START * 10**6 + Fraction(int(number[4:6]), parts)
+    return full_at(number, START * 10**6) - START * 10**6 + Fraction(int(part), parts)
 
 
 @pytest.mark.parametrize("period", PER.values(), ids=PER)
-@pytest.mark.parametrize("digits", range(1, 100))
-def test_keep_a_limit_of_two_digits_in_a_number(make_bucket, value, digits, period):
+@pytest.mark.parametrize("digits", [*range(1, 100), *range(101, 1_000, 23)])
+def test_keep_a_limit_of_three_digits_in_a_number(make_bucket, value, digits, period):
     """P3: Limits as people write them are kept in a number, to the last part of a microsecond."""
-    for zeros in (1, 1_000):
+    for zeros in (1, 100):
         rate = Fraction(digits * zeros, period)
         bucket = make_bucket(7 * zeros, rate)
 
@@ -62,7 +63,7 @@ def test_keep_a_limit_of_two_digits_in_a_number(make_bucket, value, digits, peri
         assert microseconds(value(), rate) == Fraction((taken - 1) * 10**6, rate)
 
 
-@pytest.mark.parametrize("rate", [5, 3, 97, Fraction(1000, DAY), Fraction(90_000, 60), 2.5])
+@pytest.mark.parametrize("rate", [5, 3, 97, 128, 3.33, Fraction(1000, DAY), Fraction(90_000, 60)])
 def test_keep_a_number_takes_at_most_64_bytes(client, clock, rate):
     """P24: A bucket with a name of eight characters takes a server no more, but for the prefix."""
     taken, least = [], []
@@ -80,7 +81,7 @@ def test_keep_a_number_takes_at_most_64_bytes(client, clock, rate):
         assert median(taken) - len("rate_limiter:") <= ROOM
 
 
-@pytest.mark.parametrize("rate", [128, 3.14, 1e-5, Fraction(1, 7), 99e9])
+@pytest.mark.parametrize("rate", [1234, 3.141, 1e-5, Fraction(1, 7), 99e9])
 def test_keep_another_limit_as_text(make_bucket, clock, value, rate):
     """P3: A rate that takes more to say is kept as exactly."""
     bucket, local = make_bucket(7, rate), TokenBucket(7, rate, clock=clock)
@@ -104,8 +105,8 @@ def test_charge_a_part_that_no_number_can_say_makes_text_until_it_is_whole(make_
     assert value() == b"1050" + b"00" + b"%013d" % ((START * 10**6 + 600_000) % 10**13)
 
 
-@pytest.mark.parametrize("days", [1, 51, 53, 100, 300, 3_000])
-@pytest.mark.parametrize("daily", [1, 3, 11])
+@pytest.mark.parametrize("days", [Fraction(1, 10), Fraction(1, 8), 1, 11, 12, 100, 300, 3_000])
+@pytest.mark.parametrize("daily", [1, 3, 11, 333])
 def test_lack_what_takes_long_is_told_to_the_microsecond(make_bucket, clock, value, days, daily):
     """P30: Digits that come again every 115 days are not taken for what is years away."""
     bucket = make_bucket(daily * 3_650, Fraction(daily, DAY))
@@ -118,15 +119,21 @@ def test_lack_what_takes_long_is_told_to_the_microsecond(make_bucket, clock, val
 
     full = (START + days * DAY) * 10**6
     assert full_at(value(), START * 10**6) == full
-    assert value().isdigit() is (days <= 51)
+    assert value().isdigit() is (days <= (11.5 if daily < 100 else 0.115))
     clock.advance(days * DAY - 1)
     assert bucket.retry_after(daily * 3_650) == 1
 
 
-@pytest.mark.parametrize("rate", [5, 3, Fraction(11, DAY), 3.14])
-@pytest.mark.parametrize("back", [1e-6, 1, DAY, 50 * DAY])
+@pytest.mark.parametrize(
+    ("rate", "back"),
+    [
+        *((rate, back) for rate in (5, 3, Fraction(11, DAY)) for back in (1e-6, 1, DAY, 90 * DAY)),
+        *((rate, back) for rate in (128, 3.14) for back in (1e-6, 1, 21 * 3_600)),
+        *((rate, back) for rate in (1234, 3.141) for back in (1e-6, 1, DAY, 10_000 * DAY)),
+    ],
+)
 def test_step_back_mints_nothing_and_recovers(make_bucket, clock, rate, back):
-    """P8: A server's clock that is put back by up to 52 days leaves a bucket as it is."""
+    """P8: A server's clock that is put back, by less than a day, leaves a bucket as it is."""
     bucket = make_bucket(10, rate)
     assert bucket.allow(10)
     wait = bucket.retry_after()
@@ -141,14 +148,15 @@ def test_step_back_mints_nothing_and_recovers(make_bucket, clock, rate, back):
     assert (bucket.allow(), bucket.allow()) == (True, False)
 
 
-def test_read_a_number_late_finds_the_bucket_full(client, clock, name, value):
-    """P4: A number that outlived its bucket's being full, by up to ten days, is not one to come."""
-    bucket = RedisTokenBucket(client, name, 10, 5)
+@pytest.mark.parametrize(("rate", "latest"), [(5, 10 * DAY), (5.55, 9_000)])
+def test_read_a_number_late_finds_the_bucket_full(client, clock, name, rate, latest):
+    """P4: A number that outlived its bucket's being full is not one to come."""
+    bucket = RedisTokenBucket(client, name, 10, rate)
     assert bucket.allow(10)
-    late = value()
+    late = client.get(f"rate_limiter:{name}")
 
-    for days in (0, 1, 10):
-        clock.advance(days * DAY + 3)
+    for seconds in (0, latest / 10, latest * 0.85):
+        clock.advance(seconds + 3)
         client.set(f"rate_limiter:{name}", late)
         assert bucket.available_tokens == 10
         assert bucket.allow(10)
@@ -156,7 +164,7 @@ def test_read_a_number_late_finds_the_bucket_full(client, clock, name, value):
 
 
 @pytest.mark.parametrize("second", [9_999_999, 1_789_999_999, 1_799_999_999, 10**9 - 1, 10**7 - 1])
-@pytest.mark.parametrize("rate", [10, 7, Fraction(35, 60)])
+@pytest.mark.parametrize("rate", [10, 7, Fraction(35, 60), 9.87])
 def test_count_while_the_digits_begin_anew_loses_nothing(client, name, monkeypatch, second, rate):
     """P8: As 13 digits of a microsecond become zeros, a bucket stays as full as it is."""
     put_on_clock(monkeypatch)
@@ -169,8 +177,8 @@ def test_count_while_the_digits_begin_anew_loses_nothing(client, name, monkeypat
         assert bucket.available_tokens == pytest.approx(local.available_tokens, abs=1e-5)
 
 
-@pytest.mark.parametrize("old", [5, 3, Fraction(11, 60), 3.14])
-@pytest.mark.parametrize("new", [5, 7, Fraction(90_000, 60), Fraction(77, DAY), 2.72])
+@pytest.mark.parametrize("old", [5, 3, Fraction(11, 60), 3.14, 1234, Fraction(543, 3_600)])
+@pytest.mark.parametrize("new", [5, 7, Fraction(90_000, 60), Fraction(77, DAY), 2.72, 3.141])
 def test_read_the_number_of_another_limit_keeps_the_tokens(client, clock, name, old, new):
     """P9: The digits say of which limit they are, and the parts of a microsecond count."""
     before = RedisTokenBucket(client, name, 10, old)

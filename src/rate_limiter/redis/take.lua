@@ -4,16 +4,17 @@
 -- remainder: `scale` remainders are a microsecond, `unit` of them are a token. All are integers below
 -- 2^53, which a number here holds exactly. A value is, without the spaces,
 --
---   1030 02 1790000123456                 a number, which a server keeps in the least room: of a limit per
+--   1030 02 0000000123456                 a number, which a server keeps in the least room: of a limit per
 --                                         1 second (2 minute, 3 hour, 4 day), 10^0 times 3.0 tokens; full
 --                                         2 parts (of 3, for a token takes thirds of a microsecond) after
 --                                         the microsecond that ends in these digits and is next to come
+--   50333 222 00000123456                 the same for three digits, 3.33, per 5 second (6, 7, 8 as above)
 --   1790000000123456 +sub :scale:unit     whatever that cannot tell: full at a remainder after an instant
 --   ... =due:floor:floor_sub:last ;holes  and callers wait
 --
--- The digits of a number come again after 115 days. A key is gone a second after its bucket is full, so
--- that they are never old; and what is full later than in 52 days is no number, so that a clock may step
--- back by as much.
+-- The digits of a number come again, after 115 days if there are 13, and 27 hours if 11. A key is gone a
+-- second after its bucket is full, so that they are never old; and what is full later than in a tenth of
+-- that time is no number, so that a clock may step back by eight tenths.
 --
 -- Who waits has been told how long, and asks no more. So that nobody who comes later passes the line,
 -- it keeps `due`, when its last caller leaves. So that tokens given back are not spent while those who
@@ -36,7 +37,6 @@
 local call, doubles, format = redis.call, struct.unpack, string.format
 local cut, match = string.sub, string.match
 local LAST_INSTANT = 9007199254740991
-local TURN, AHEAD, NEAR = 1e13, 9e12, 4.5e12 -- microseconds: of 13 digits, of which so many are to come
 local MARGIN = 1000 -- milliseconds that a key outlives its bucket's being full
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -47,14 +47,14 @@ local operation = ARGV[1]
 if operation == 'take' and #KEYS == 1 then
     local limit, cost, cost_sub, span, span_sub, scale, part = doubles('<ddddddd', ARGV[2])
     local raw, code, terms = call('GET', KEYS[1]), ARGV[3], ARGV[4]
-    local full, sub = now, 0
-    if raw and code ~= '-' and cut(raw, 1, -16) == code then
-        local digits = match(raw, '^%d+$', -15)
-        full = digits and now + (digits - now) % TURN
-        if full and full >= now + AHEAD then
+    local full, sub, turn = now, 0, #code == 4 and 1e13 or 1e11
+    if raw and #raw == 19 and code ~= '-' and cut(raw, 1, #code) == code then
+        local digits = match(raw, '^%d+$', #code + 1)
+        full = digits and now + (digits - now) % turn
+        if full and full >= now + turn * 0.9 then
             full = now
-        elseif full and digits - TURN >= 0 then
-            sub = (digits - digits % TURN) / TURN * part
+        elseif full and digits - turn >= 0 then
+            sub = (digits - digits % turn) / turn * part
         end
     elseif raw then
         local rest, tail = match(raw, '^%+(%d+)(.*)$', 17)
@@ -72,10 +72,11 @@ if operation == 'take' and #KEYS == 1 then
         if wait <= 0 and limit >= 0 then
             -- Numbers of more than 32 bits are slow to format, so it is done in halves.
             local left, value = full - now, nil
-            if code ~= '-' and left < NEAR then
+            if code ~= '-' and left < turn * 0.1 then
                 local low, parts = full % 1e7, sub / part
                 if parts % 1 == 0 then
-                    value = format('%s%08d%07d', code, parts * 1e6 + (full % TURN - low) / 1e7, low)
+                    local high = parts * (turn / 1e7) + (full % turn - low) / 1e7
+                    value = format(turn == 1e13 and '%s%08d%07d' or '%s%07d%07d', code, high, low)
                 end
             end
             if not value then
@@ -92,7 +93,8 @@ if operation == 'take' and #KEYS == 1 then
 end
 
 local find = string.find
-local PERIODS = { 1, 60, 3600, 86400 } -- seconds
+local PERIODS = { 1, 60, 3600, 86400, 10, 600, 36000, 864000 } -- seconds, and tens of them
+local NUMBER, LONGER = '^([1-4])(%d)([1-9]%d)(%d+)$', '^([5-8])(%d)([1-9]%d%d)(%d+)$'
 local INSTANT = '^' .. string.rep('%d', 16)
 local MOST_HOLES = 65536 -- bytes of them; beyond, the oldest are forgotten, and their tokens lost
 
@@ -141,16 +143,17 @@ end
 
 -- Read a number into `b`; return whether it is one.
 local function read_number(b, raw)
-    local period, exponent, count = match(raw, '^([1-4])(%d)([1-9]%d)' .. string.rep('%d', 15) .. '$')
-    if not period then return false end
+    local period, exponent, count, digits = match(raw, NUMBER)
+    if not period then period, exponent, count, digits = match(raw, LONGER) end
+    if not period or #raw ~= 19 then return false end
     local unit, scale = PERIODS[period + 0] * 1e7, count * 10 ^ exponent
     local common, rest = unit, scale
     while rest > 0 do common, rest = rest, common % rest end
     unit, scale = unit / common, scale / common
-    local digits = cut(raw, -15) + 0
-    local sub, ahead = math.floor(digits / TURN), (digits - now) % TURN
+    local turn = #count == 2 and 1e13 or 1e11
+    local sub, ahead = math.floor(digits / turn), (digits - now) % turn
     if sub >= scale then return false end
-    if ahead < AHEAD then b.full, b.sub = restated(b, now + ahead, sub, scale, unit) end
+    if ahead < turn * 0.9 then b.full, b.sub = restated(b, now + ahead, sub, scale, unit) end
     return true
 end
 
@@ -199,9 +202,9 @@ local function load(i, key, at)
 end
 
 local function value_of(b)
-    if b.due == 0 and b.code ~= '-' and b.full - now < NEAR then
-        local parts = b.sub / b.part
-        if parts % 1 == 0 then return format('%s%02d%013.0f', b.code, parts, b.full % TURN) end
+    local turn, parts = #b.code == 4 and 1e13 or 1e11, b.sub / b.part
+    if b.due == 0 and b.code ~= '-' and b.full - now < turn * 0.1 and parts % 1 == 0 then
+        return format(turn == 1e13 and '%s%015.0f' or '%s%014.0f', b.code, parts * turn + b.full % turn)
     end
     local value = format('%016.0f+%.0f', b.full, b.sub) .. b.terms
     if b.due == 0 then return value end

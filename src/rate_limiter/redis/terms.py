@@ -23,7 +23,6 @@ _FASTEST = 10**18  # tokens per second that can be told apart
 _SMALLEST = 1000  # units in a capacity, so that it is what was asked for
 _PERIODS = (1, 60, 3_600, 86_400)  # seconds
 _LARGEST = 10**10  # tokens per period whose exponent is one digit
-_MOST_PARTS = 100  # of a microsecond, so that two digits count them
 _NO_NUMBER = b"-"
 _PACK = struct.Struct("<7d").pack
 LONGEST = (
@@ -66,8 +65,7 @@ class Terms:
                 f"got {shown(capacity)}"
             )
         parts = Fraction(self.unit, self.scale).denominator
-        number = _number(self.tokens_per_second) if parts <= _MOST_PARTS else _NO_NUMBER
-        self.codes = number, b":%d:%d" % (self.scale, self.unit)
+        self.codes = _number(self.tokens_per_second, parts), b":%d:%d" % (self.scale, self.unit)
         whole, rest = divmod(self.span, self.scale)
         self._terms = whole, rest, self.scale, self.scale // parts, self.unit
 
@@ -143,17 +141,22 @@ def _near(rate: Fraction) -> Fraction:
     return 1 / (1 / rate).limit_denominator(_EXACT)
 
 
-def _number(rate: Fraction) -> bytes:
+def _number(rate: Fraction, parts: int) -> bytes:
     """Return what numbers that keep a bucket of this rate begin with, or a dash if none can.
 
-    They can if it is up to two digits and zeros per second, minute, hour or day. 90000/minute
-    is `2490`: in the second of these periods, ten to the 4th times 9.0.
+    They can if it is up to three digits and zeros per second, minute, hour or day. 90000/minute is
+    `2490`: in the second of these periods, ten to the 4th times 9.0. 3.33/second is `50333`.
+
+    Args:
+        rate: Tokens per second.
+        parts: What a microsecond is divided into, whose number takes as many digits.
     """
-    for period, seconds in enumerate(_PERIODS, 1):
-        count = rate * seconds
-        if 1 <= count < _LARGEST:
-            exponent = len(str(int(count))) - 1
-            digits = count * 10 / 10**exponent
-            if digits.denominator == 1:
-                return b"%d%d%d" % (period, exponent, digits)
+    for digits, first in ((2, 1), (3, 5)):
+        for period, seconds in enumerate(_PERIODS, first):
+            count = rate * seconds
+            if parts <= 10**digits and 1 <= count < _LARGEST:
+                exponent = len(str(int(count))) - 1
+                mantissa = count * 10 ** (digits - 1) / 10**exponent
+                if mantissa.denominator == 1:
+                    return b"%d%d%d" % (period, exponent, mantissa)
     return _NO_NUMBER
