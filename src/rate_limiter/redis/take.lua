@@ -231,7 +231,7 @@ local function join(b, due)
     local natural, natural_sub = due, 0
     if b.natural == due then natural, natural_sub = b.exact, b.exact_sub end
     local share, share_sub = b.cost, b.cost_sub
-    if later(share, share_sub, b.span, b.span_sub) > b.span then
+    if share > b.span or share == b.span and share_sub > b.span_sub then
         share, share_sub = b.span, b.span_sub
     end
     local floor, floor_sub = plus(b, natural, natural_sub, share, share_sub)
