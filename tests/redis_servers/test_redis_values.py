@@ -48,10 +48,10 @@ def microseconds(number, rate):
 
 
 @pytest.mark.parametrize("period", PER.values(), ids=PER)
-@pytest.mark.parametrize("digits", [*range(1, 100), *range(101, 1_000, 23)])
-def test_keep_a_limit_of_three_digits_in_a_number(make_bucket, value, digits, period):
+@pytest.mark.parametrize("zeros", [1, 100])
+def test_keep_a_limit_of_three_digits_in_a_number(make_bucket, value, zeros, period):
     """P3: Limits as people write them are kept in a number, to the last part of a microsecond."""
-    for zeros in (1, 100):
+    for digits in (*range(1, 100), *range(101, 1_000, 23)):
         rate = Fraction(digits * zeros, period)
         bucket = make_bucket(7 * zeros, rate)
 
