@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import tracemalloc  # noqa: F401 - or pytest imports it for the first warning, amid the next one
 
 import pytest
 import redis.asyncio
