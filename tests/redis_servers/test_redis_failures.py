@@ -22,6 +22,8 @@ from servers import HOST, Server
 
 from rate_limiter import BackendError, BucketGroup, RateLimiter, RateLimitExceeded
 from rate_limiter.redis import RedisTokenBucket
+from rate_limiter.redis.failures import ReplyLost
+from rate_limiter.redis.wire import pool_arguments
 
 USER, WORD = "somebody", "the-word"
 HASTE = 0.02  # seconds that a client waits for a server that will not answer
@@ -217,7 +219,8 @@ def lead(server):
 def keep_busy(server):
     """Have it run a script that does not end."""
     server.admin.config_set("lua-time-limit", 1)
-    spinning = server.client().connection_pool.get_connection()
+    pool = server.client().connection_pool
+    spinning = pool.get_connection(*pool_arguments(pool))
     spinning.send_command("EVAL", "while true do end", 0)
     server.wait_until(lambda: not answers(server.admin), "it is busy")
 
@@ -408,6 +411,20 @@ def test_cancel_a_place_in_line_on_a_frozen_server_raises_and_can_be_repeated(
     assert world.run(bucket.available_tokens) == about(1)
 
 
+def test_have_no_password_is_no_lost_reply(world, victim, name):
+    """P29: A client that does not greet is refused by each call, and told why; nothing is lost."""
+    client = world.keep(world.make_client(protocol=2, retry=None))
+    buckets = [world.bucket(client, f"{name}-{part}") for part in "ab"]
+    SET_PASSWORD(victim)
+    try:
+        for bucket in (*buckets, BucketGroup(*buckets)):
+            with pytest.raises(BackendError, match="the client has no password") as failed:
+                world.run(bucket.allow())
+            assert not isinstance(failed.value, ReplyLost)
+    finally:
+        NO_PASSWORD(victim)
+
+
 @pytest.mark.parametrize("kind", WORLDS, ids=name_of)
 def test_promote_a_replica_ends_the_failures(replicated, name, kind):
     """P31: A client of a replica is told, and goes on from its tokens once it is promoted."""
@@ -433,7 +450,7 @@ def test_call_when_the_pool_is_used_up_raises(redis_server, name, kind):
         )
         client = world.keep(world.library.Redis(connection_pool=pool))
         bucket = world.bucket(client, name)
-        taken = world.run(pool.get_connection())
+        taken = world.run(pool.get_connection(*pool_arguments(pool)))
 
         assert outcome(lambda: world.run(bucket.allow())).startswith("ConnectionError: ")
 

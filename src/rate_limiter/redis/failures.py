@@ -26,6 +26,7 @@ _PHRASES = {  # that stand for a code
     "a different event loop": "LOOP",
     "HELLO must be called with the client already authenticated": "NOAUTH",
     "Too many connections": "CONNECTIONS",
+    "unauthenticated multibulk length": "NOAUTH",
     "user executing the script can't run": "NOPERM",
 }
 _CODES = {  # of errors whose text the libraries strip of it

@@ -21,6 +21,7 @@ from .script import SOURCE, Request
 __all__ = ["BaseWire", "Broken", "is_async", "is_cluster", "library_of", "pool_arguments"]
 
 _LIBRARIES = ("redis", "valkey")
+_NOTHING_DONE = {"AUTH", "CONNECTIONS", "NOAUTH"}  # which some versions take for lost connections
 _SOURCED: tuple[Any, ...] = (b"EVAL", SOURCE)
 
 
@@ -59,8 +60,8 @@ class BaseWire:
 
     def _breaks(self, error: BaseException) -> bool:
         """Tell whether an error after something was sent leaves open what has been done."""
-        never_sent = isinstance(error, self._answers) or code_of(error) == "CONNECTIONS"
-        return isinstance(error, self._failures) and not never_sent
+        known = isinstance(error, self._answers) or code_of(error) in _NOTHING_DONE
+        return isinstance(error, self._failures) and not known
 
     def _loading(self, request: Request) -> Request:
         """Return the call for a server that does not know the script."""
