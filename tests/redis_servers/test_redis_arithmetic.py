@@ -121,9 +121,9 @@ def test_run_steps_agrees_with_the_bucket_in_memory(run_twins, limit):
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=str)
-def test_run_hundreds_of_steps_does_not_drift(run_twins, limit):
-    """P3: A steady caller at any rate is served as exactly after 200 calls as after the first."""
-    run_twins(limit, 1_790_000_000_123_457, [("allow", 10), ("advance", 0.1), ("allow", 1)] * 100)
+def test_run_many_steps_does_not_drift(run_twins, limit):
+    """P3: A steady caller at any rate is served as exactly after 100 calls as after the first."""
+    run_twins(limit, 1_790_000_000_123_457, [("allow", 10), ("advance", 0.1), ("allow", 1)] * 50)
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=str)
