@@ -9,8 +9,9 @@ import threading
 
 import pytest
 
-from rate_limiter import TokenBucket, line, waiting
-from rate_limiter.ledger import _LOCK
+from rate_limiter import TokenBucket
+from rate_limiter.memory import line, waiting
+from rate_limiter.memory.ledger import _LOCK
 from rate_limiter.testing import ManualClock
 
 COSTS = (2, 3, 4)

@@ -6,11 +6,11 @@ from threading import RLock
 
 import pytest
 
-from rate_limiter import ledger as ledger_module
-from rate_limiter.ledger import Ledger, exclusive
-from rate_limiter.line import Line
+from rate_limiter.memory import ledger as ledger_module
+from rate_limiter.memory.ledger import Ledger, exclusive
+from rate_limiter.memory.line import Line
+from rate_limiter.memory.waiting import told
 from rate_limiter.rates import real
-from rate_limiter.waiting import told
 
 TOKEN = 63 * 10**12  # the unit of a ledger with a whole rate and capacity
 TERMS = [(1, 1), (5, 0.5), (10, 100 / 60), (2.5, 1e-6), (1000, 1e9), (3, math.pi), (1 / 3, 1 / 7)]

@@ -23,11 +23,12 @@ LAYERS = [
     "rates",
     "sleeping",
     "clock",
-    "ledger",
-    "line",
-    "waiting",
     "bucket",
-    "local_bucket",
+    "memory",
+    "memory.ledger",
+    "memory.line",
+    "memory.waiting",
+    "memory.bucket",
     "token_bucket",
     "members",
     "bucket_group",
@@ -57,6 +58,8 @@ LAYERS = [
     "redis",
 ]
 
+ROOMS = ("memory", "redis")  # folders of the package
+
 
 def parse(module):
     return ast.parse(Path(importlib.import_module(full_name(module)).__file__).read_text())
@@ -84,7 +87,8 @@ def imports_of(module):
 def names_from_package(node, module):
     """Return the modules of the package that an import takes names from."""
     if isinstance(node, ast.ImportFrom) and node.level:
-        inside = "redis." if module.startswith("redis") and node.level == 1 else ""
+        room = module.rpartition(".")[0] or (module if module in ROOMS else "")
+        inside = f"{room}." if room and node.level == 1 else ""
         return [f"{inside}{name}" for name in [node.module] if name] or [a.name for a in node.names]
     return []
 
@@ -133,7 +137,7 @@ def test_list_names_of_module(name):
     """Every module has a sorted `__all__` of names that are its own."""
     module = importlib.import_module(f"rate_limiter.{name}")
     assert list(module.__all__) == sorted(module.__all__, key=all_order)
-    assert set(module.__all__) <= set(defined_in(name)) or name == "redis"  # which only gathers
+    assert set(module.__all__) <= set(defined_in(name)) or name in ROOMS  # which only gather
 
 
 def all_order(name):

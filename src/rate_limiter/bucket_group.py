@@ -7,10 +7,10 @@ from typing import Any, Self, overload
 
 from .bucket import AsyncBucket, BaseBucket, Bucket, Tokens
 from .clock import Clock
-from .line import Line
-from .local_bucket import LocalBucket
 from .members import Members
-from .waiting import Prices
+from .memory.bucket import LocalBucket
+from .memory.line import Line
+from .memory.waiting import Prices
 
 __all__ = ["BucketGroup"]
 

@@ -14,9 +14,9 @@ from typing import Any, Generic, TypeVar
 from .bucket import BaseBucket
 from .clock import Clock, seconds
 from .exceptions import RateLimitExceeded
-from .ledger import exclusive
 from .limiter import B_co, RateLimiter, check_policy
-from .local_bucket import LocalBucket
+from .memory.bucket import LocalBucket
+from .memory.ledger import exclusive
 from .rates import Number, shown
 
 __all__ = ["InstanceRateLimiter", "KeyedRateLimiter", "per_instance"]

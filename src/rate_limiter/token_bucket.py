@@ -8,12 +8,12 @@ from typing import Any, Self
 
 from .bucket import Tokens, number_of
 from .clock import NANO, SYSTEM_CLOCK, Clock
-from .ledger import Ledger, exclusive
-from .line import Line
-from .local_bucket import LocalBucket
+from .memory.bucket import LocalBucket
+from .memory.ledger import Ledger, exclusive
+from .memory.line import Line
+from .memory.waiting import Prices, refresh, restate, wake
 from .rates import Number, non_negative, parse_rate, per_second, positive, shown
 from .sleeping import Sleeper
-from .waiting import Prices, refresh, restate, wake
 
 __all__ = ["TokenBucket"]
 

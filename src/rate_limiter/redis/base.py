@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol, Self
 from ..bucket import BaseBucket, Paid, Tokens
 from ..clock import SYSTEM_CLOCK, Clock, nanoseconds, seconds, timeout_nanoseconds
 from ..exceptions import BackendError
-from ..ledger import exclusive
+from ..memory.ledger import exclusive
 from ..rates import Number, shown
 from .failures import BucketFailure, NoConnection, ReplyLost, TooMuch
 from .fallback import Understudy

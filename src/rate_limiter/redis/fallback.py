@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from ..bucket import Acquired, Paid, Payer, Reservation, Tokens
 from ..exceptions import RateLimitExceeded
-from ..local_bucket import LocalBucket
+from ..memory.bucket import LocalBucket
 from ..rates import Number, shown
 from .outage import PAUSE
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..bucket_group import BucketGroup
-from ..local_bucket import LocalBucket
 from ..members import Members
+from ..memory.bucket import LocalBucket
 from .awaiting import AwaitingRedisBucket
 from .base import RedisBucket
 from .blocking import BlockingRedisBucket

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from ..clock import NANO
-from ..ledger import exclusive
+from ..memory.ledger import exclusive
 
 __all__ = ["PAUSE", "Outage", "outage_of"]
 

@@ -18,8 +18,8 @@ from fractions import Fraction
 from threading import RLock
 from typing import ParamSpec, TypeVar
 
-from .clock import NANO
-from .rates import Number, non_negative, positive, positive_float
+from ..clock import NANO
+from ..rates import Number, non_negative, positive, positive_float
 
 __all__ = ["RETIRED", "Ledger", "exclusive"]
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 
-from .bucket import Acquired, Bucket, Paid, Reservation, Tokens
-from .clock import Clock, nanoseconds, seconds, timeout_nanoseconds
+from ..bucket import Acquired, Bucket, Paid, Reservation, Tokens
+from ..clock import Clock, nanoseconds, seconds, timeout_nanoseconds
+from ..rates import Number, shown
+from ..sleeping import Sleeper, ThreadSleeper, task_sleeper
 from .ledger import exclusive
 from .line import Line, Waiter
-from .rates import Number, shown
-from .sleeping import Sleeper, ThreadSleeper, task_sleeper
 from .waiting import (
     Prices,
     correct,

@@ -10,8 +10,8 @@ import itertools
 from collections import OrderedDict
 from fractions import Fraction
 
+from ..sleeping import Sleeper
 from .ledger import RETIRED, Ledger
-from .sleeping import Sleeper
 
 __all__ = ["HOLD", "LONG_AGO", "Line", "Place", "Waiter", "next_number"]
 

@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from ..sleeping import Sleeper
 from .ledger import Ledger, exclusive
 from .line import HOLD, Line, Place, Waiter, next_number
-from .sleeping import Sleeper
 
 __all__ = [
     "Prices",
