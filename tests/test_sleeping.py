@@ -57,20 +57,6 @@ def test_sleep_task_woken_from_thread_returns():
     assert asyncio.run(main())
 
 
-def test_wake_task_of_closed_loop_does_nothing():
-    """A wake-up for a task whose loop has gone, from its own thread or another, is no error."""
-    sleepers = []
-
-    async def main():
-        sleepers.append(task_sleeper())
-
-    asyncio.run(main())
-    in_thread(lambda: asyncio.run(main())).join()
-    for sleeper in sleepers:
-        sleeper.wake()
-    assert len(sleepers) == 2
-
-
 def test_make_task_sleeper_outside_task_raises():
     """Without a running task there is nothing that could sleep."""
     with pytest.raises(RuntimeError, match="no running event loop"):

@@ -8,9 +8,9 @@ import threading
 import trio
 import trio.testing
 
-from rate_limiter import TokenBucket
+from rate_limiter import TokenBucket, sleeping
 from rate_limiter.clock import SYSTEM_CLOCK
-from rate_limiter.sleeping import task_sleeper
+from rate_limiter.sleeping import checkpoint, is_closed, task_sleeper
 from rate_limiter.testing import ManualClock
 
 
@@ -133,3 +133,61 @@ def test_sleep_trio_task_woken_before_returns_at_once():
         return scope.cancelled_caught
 
     assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_wake_trio_task_often_ends_one_sleep():
+    """P13: However often a trio task is woken, by itself or by a thread, it sleeps again after."""
+
+    async def main():
+        sleeper = task_sleeper()
+        for _ in range(3):
+            sleeper.wake()
+            await trio.to_thread.run_sync(sleeper.wake)
+        await sleeper.sleep(None)
+        with trio.move_on_after(3) as scope:
+            await sleeper.sleep(None)
+        return scope.cancelled_caught, sleeper.loop, is_closed(sleeper.loop)
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    assert trio.run(main, clock=clock) == (True, None, False)
+
+
+class Unreachable:
+    """What stands for a run whose lock another thread of the parent held when it forked."""
+
+    def run_sync_soon(self, *args, **kwargs):
+        raise AssertionError("a child waits here for ever")
+
+
+def test_wake_trio_task_in_forked_child_does_not_touch_the_run(monkeypatch):
+    """P20: A child that wakes the sleepers it inherits waits for no lock of its parent's run."""
+
+    async def main():
+        return task_sleeper()
+
+    sleeper = trio.run(main)
+    sleeper._token = Unreachable()
+    monkeypatch.setattr(sleeping, "getpid", lambda: -1)
+    sleeper.wake()
+
+
+def test_checkpoint_in_trio_gives_a_turn_and_takes_a_cancellation():
+    """P11: A checkpoint lets other tasks of trio run, and ends a task that was cancelled."""
+    turns = []
+
+    async def other():
+        turns.append("other")
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            await checkpoint()
+            await checkpoint()
+            turns.append("main")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await checkpoint()
+        return scope.cancelled_caught
+
+    assert trio.run(main)
+    assert turns == ["other", "main"]

@@ -1,24 +1,39 @@
 """How a thread or a task sleeps, and how anyone wakes it.
 
 A sleeper belongs to the thread or task that made it, which alone may call `sleep`. `wake` may be
-called from anywhere, any number of times; a wake-up that comes before the sleep makes it short.
+called from anywhere, any number of times: from other threads, signal handlers, finalizers and
+forked children. A wake-up that comes before the sleep makes it short.
 """
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from threading import Lock, get_ident
-from typing import TYPE_CHECKING, Protocol
+from os import getpid
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from asyncio import Future
+    from asyncio import AbstractEventLoop, Future
 
-__all__ = ["Sleeper", "TaskSleeper", "ThreadSleeper", "task_sleeper"]
+__all__ = [
+    "Sleeper",
+    "TaskSleeper",
+    "ThreadSleeper",
+    "checkpoint",
+    "in_trio_task",
+    "is_closed",
+    "running_loop",
+    "task_sleeper",
+]
 
 
 class Sleeper(Protocol):
     """What can be woken."""
+
+    @property
+    def loop(self) -> AbstractEventLoop | None:
+        """The event loop of asyncio that it sleeps in; None for threads and for trio."""
 
     def wake(self) -> None:
         """End the present sleep, or the next one."""
@@ -28,7 +43,7 @@ class TaskSleeper(Sleeper, Protocol):
     """A task that can sleep."""
 
     async def sleep(self, seconds: float | None) -> None:
-        """Suspend the task for so many seconds, or until woken."""
+        """Suspend the task for this many seconds, or until woken."""
 
 
 class ThreadSleeper:
@@ -36,12 +51,14 @@ class ThreadSleeper:
 
     __slots__ = ("_gate",)
 
+    loop = None
+
     def __init__(self) -> None:
         self._gate = Lock()
         self._gate.acquire()
 
     def sleep(self, seconds: float | None) -> None:
-        """Block the thread for so many seconds, or until woken."""
+        """Block the thread for this many seconds, or until woken."""
         self._gate.acquire(timeout=-1 if seconds is None else seconds)
 
     def wake(self) -> None:
@@ -53,19 +70,19 @@ class ThreadSleeper:
 class _AsyncioSleeper:
     """An asyncio task that sleeps on a future."""
 
-    __slots__ = ("_future", "_loop", "_thread", "_woken")
+    __slots__ = ("_future", "_heard", "_woken", "loop")
 
     def __init__(self) -> None:
         from asyncio import get_running_loop
 
-        self._loop = get_running_loop()
-        self._thread = get_ident()
+        self.loop: AbstractEventLoop = get_running_loop()
         self._future: Future[None] | None = None
+        self._heard: Future[None] | None = None  # the sleep that has been ended, or soon will be
         self._woken = False
 
     async def sleep(self, seconds: float | None) -> None:
-        self._future = future = self._loop.create_future()
-        timer = None if seconds is None else self._loop.call_later(seconds, self._end)
+        self._future = future = self.loop.create_future()
+        timer = None if seconds is None else self.loop.call_later(seconds, _end, future)
         try:
             if not self._woken:
                 await future
@@ -77,27 +94,53 @@ class _AsyncioSleeper:
 
     def wake(self) -> None:
         self._woken = True
-        if get_ident() == self._thread:
-            self._end()
+        future = self._future
+        if future is None or future is self._heard:
             return
-        with suppress(RuntimeError):  # the loop is closed, and the task with it
-            self._loop.call_soon_threadsafe(self._end)
+        if _in_task_of(self.loop):
+            _end_here(future)
+        else:
+            with suppress(RuntimeError):  # the loop is closed, and the task with it
+                self.loop.call_soon_threadsafe(_end, future)
+        self._heard = future  # only now: whoever interrupts this must deliver it again
 
-    def _end(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
+
+def _end(future: Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _end_here(future: Future[None]) -> None:
+    from asyncio import InvalidStateError
+
+    with suppress(InvalidStateError):  # a signal handler ended it amid `_end`
+        _end(future)
+
+
+def _in_task_of(loop: AbstractEventLoop) -> bool:
+    """Tell whether a task of this loop is running here, so that its futures may be set at once.
+
+    The loop's thread alone is not enough: a signal handler may run in it while the loop waits for
+    events, and a future set then would be seen only when the next event comes.
+    """
+    from asyncio import _get_running_loop, current_task
+
+    return _get_running_loop() is loop and current_task(loop) is not None
 
 
 class _TrioSleeper:
     """A trio task that sleeps on an event."""
 
-    __slots__ = ("_event", "_token")
+    __slots__ = ("_event", "_process", "_token")
+
+    loop = None
 
     def __init__(self) -> None:
         import trio
 
         self._token = trio.lowlevel.current_trio_token()
         self._event = trio.Event()
+        self._process = getpid()
 
     async def sleep(self, seconds: float | None) -> None:
         import trio
@@ -107,10 +150,10 @@ class _TrioSleeper:
         self._event = trio.Event()
 
     def wake(self) -> None:
-        import trio
-
-        with suppress(trio.RunFinishedError):  # and so is the task
-            self._token.run_sync_soon(self._end)
+        if getpid() != self._process:  # the run stayed in the parent, and may have its lock held
+            return
+        with suppress(RuntimeError):  # trio's RunFinishedError: the run is over, and so is the task
+            self._token.run_sync_soon(self._end, idempotent=True)
 
     def _end(self) -> None:
         self._event.set()
@@ -122,7 +165,57 @@ def task_sleeper() -> TaskSleeper:
     Raises:
         RuntimeError: No task is running.
     """
+    return _TrioSleeper() if in_trio_task() else _AsyncioSleeper()
+
+
+def is_closed(loop: AbstractEventLoop | None) -> bool:
+    """Tell whether a sleeper's loop has been closed, so that its task will never run again."""
+    return loop is not None and loop.is_closed()
+
+
+async def checkpoint() -> None:
+    """Let a cancellation of trio arrive, as every await does there; in asyncio do nothing.
+
+    It comes before any tokens are taken, so that a cancelled task has taken none.
+    """
+    if in_trio_task():
+        import trio
+
+        await trio.lowlevel.checkpoint()
+
+
+def in_trio_task() -> bool:
+    """Tell whether the running task is one of trio's.
+
+    A trio run may be the guest of an asyncio loop, whose tasks then run in the same thread; and
+    within a task of trio, trio-asyncio runs tasks of asyncio, which only sniffio can tell.
+    """
     trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        return _TrioSleeper()
-    return _AsyncioSleeper()
+    return trio is not None and _runs_task(trio) and _sniffed() != "asyncio"
+
+
+def running_loop() -> bool:
+    """Tell whether a loop of asyncio or a task of trio is running in this thread.
+
+    Blocking the thread blocks everything else that the loop runs.
+    """
+    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    if running is not None and running() is not None:
+        return True
+    trio = sys.modules.get("trio")
+    return trio is not None and _runs_task(trio)
+
+
+def _runs_task(trio: Any) -> bool:
+    try:
+        return bool(trio.lowlevel.in_trio_task())
+    except AttributeError:  # another thread is importing it at this moment, so nothing runs in it
+        return False
+
+
+def _sniffed() -> str | None:
+    """Return the name of the running library as sniffio knows it, if it is imported at all."""
+    try:
+        return str(sys.modules["sniffio"].current_async_library())
+    except (KeyError, AttributeError, RuntimeError):  # not there, half imported, or without answer
+        return None
