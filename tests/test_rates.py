@@ -4,11 +4,12 @@ import math
 import sys
 from decimal import Decimal
 from fractions import Fraction
+from numbers import Real
 
 import numpy as np
 import pytest
 
-from rate_limiter.rates import non_negative, parse_rate, positive, real, shown
+from rate_limiter.rates import non_negative, per_second, positive, real
 
 
 class OddInt(int):
@@ -148,11 +149,39 @@ def test_read_number_beyond_floats_raises_a_short_value_error(value):
     assert len(str(caught.value)) < 100
 
 
+@pytest.mark.parametrize("read", [positive, non_negative, real])
 @pytest.mark.parametrize("value", TOO_SMALL, ids=kind)
-def test_read_number_below_the_smallest_float_is_refused_as_a_cost(value):
+def test_read_number_below_the_smallest_float_raises_value_error(read, value):
     """P22: A positive number whose float would be 0 is told so."""
-    with pytest.raises(ValueError, match=r"^cost must be at least 5e-324"):
-        positive(value, "cost")
+    with pytest.raises(ValueError, match=r"^cost must be at least 5e-324 if it is above 0"):
+        read(value, "cost")
+
+
+class Exact:
+    """A real number of a library that knows no fractions of its own."""
+
+    def __float__(self):
+        return 0.1
+
+    def __eq__(self, other):
+        return False
+
+    __hash__ = None
+
+
+Real.register(Exact)
+
+
+def test_read_number_of_a_foreign_kind_goes_by_its_float():
+    """P22: A real number that has no ratio of integers is read as its float."""
+    assert positive(Exact(), "cost") == Fraction(0.1)
+
+
+@pytest.mark.parametrize("value", [1, 2**53 - 1, 2**53, 2**53 + 1, 0.5, 1.0, float(2**53), 1e300])
+def test_read_plain_number_is_the_same_by_every_way(value):
+    """P22: What is read quickly is read as it is otherwise, and an int as the float it equals."""
+    assert positive(value, "cost") == real(value, "cost") == Fraction(value)
+    assert type(positive(value, "cost").numerator) is int
 
 
 @pytest.mark.parametrize(
@@ -173,14 +202,6 @@ def test_refuse_number_names_it_and_its_value(value, message):
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize(
-    "value", ["x" * 10**6, 10**5000, list(range(10**4)), OddInt(2**200)], ids=kind
-)
-def test_show_value_of_any_size_is_short(value):
-    """P22: An error message stays one line whatever it is about."""
-    assert 0 < len(shown(value)) < 80
-
-
 @pytest.mark.parametrize("value", [[10**5000], {1: 10**5000}], ids=kind)
 def test_read_container_of_a_huge_int_raises_type_error(value):
     """P22: A value that Python itself refuses to print is refused for what it is."""
@@ -188,72 +209,8 @@ def test_read_container_of_a_huge_int_raises_type_error(value):
         positive(value, "cost")
 
 
-@pytest.mark.parametrize(
-    ("text", "count", "per_second"),
-    [
-        ("10/second", 10, Fraction(10)),
-        ("10/s", 10, Fraction(10)),
-        ("10/sec", 10, Fraction(10)),
-        ("10/seconds", 10, Fraction(10)),
-        ("100/minute", 100, Fraction(5, 3)),
-        ("100/min", 100, Fraction(5, 3)),
-        ("100/minutes", 100, Fraction(5, 3)),
-        ("1000/hour", 1000, Fraction(5, 18)),
-        ("1000/h", 1000, Fraction(5, 18)),
-        ("1000/hours", 1000, Fraction(5, 18)),
-        ("1/day", 1, Fraction(1, 86_400)),
-        ("1/d", 1, Fraction(1, 86_400)),
-        ("1/days", 1, Fraction(1, 86_400)),
-        ("100 per minute", 100, Fraction(5, 3)),
-        ("100 PER Minute", 100, Fraction(5, 3)),
-        ("100 / MINUTE", 100, Fraction(5, 3)),
-        ("5 per 10 seconds", 5, Fraction(1, 2)),
-        ("5/10 seconds", 5, Fraction(1, 2)),
-        ("5/10s", 5, Fraction(1, 2)),
-        ("0.5/second", Fraction(1, 2), Fraction(1, 2)),
-        ("2.5 per 0.5 minutes", Fraction(5, 2), Fraction(1, 12)),
-        ("0.1/second", Fraction(1, 10), Fraction(1, 10)),
-        ("007/second", 7, Fraction(7)),
-        ("  10\t/  second \n", 10, Fraction(10)),
-        ("9" * 30 + "/s", 10**30 - 1, Fraction(10**30 - 1)),
-    ],
-)
-def test_parse_rate_when_well_formed_gives_count_and_rate(text, count, per_second):
-    """P23: A count per time is read exactly, in either notation and any case."""
-    assert parse_rate(text) == (count, per_second)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", " ", "\n", "10", "second", "/second", "10/", "10 per", "10 second", "10:second"),
-        *("10/fortnight", "10/week", "10/ms", "10/m", "10/secondss", "10/month", "10/year"),
-        *("-10/second", "+10/second", "10/-5 seconds", "10/+5 seconds", "--/second"),
-        *("1e3/second", "10/1e1 seconds", "inf/second", "nan/second", "0x10/second", "1j/second"),
-        *("\u0661\u0660/second", "\uff11\uff10/second", "\u00bd/second", "10/\u017fecond"),
-        *("1_000/second", "1,000/second", "1.000.000/second", "1/3/second", "1 0/second"),
-        *(".5/second", "10./second", "10//second", "10 per per second", "10persecond"),
-        *("10/second/second", "10/second 5", "10/second\n10/second", "10/second\0", "10/sec ond"),
-        *("10/second;", "'10/second'", "10\u00a0/second", "ten per second", "%d/second"),
-        *("9" * 31 + "/second", "9" * 5000 + "/second", "10/" + "9" * 5000 + " seconds"),
-        *("10/" + "s" * 10**5, " " * 10**4, "0." + "0" * 31 + "1/second"),
-        *("0/second", "0.0/minute", "10/0 seconds", "10/0.00 seconds", "0/0 seconds"),
-    ],
-)
-def test_parse_rate_when_malformed_shows_the_accepted_forms(text):
-    """P23: Anything else gets a short ValueError with an example of every accepted form."""
-    with pytest.raises(ValueError, match=r"^a rate must ") as caught:
-        parse_rate(text)
-
-    message = str(caught.value)
-    assert "'10/second', '100 per minute' or '5 per 10 seconds'" in message
-    assert "(second, minute, hour, day)" in message
-    assert message.endswith(f"got {shown(text)}")
-    assert len(message) < 200
-
-
-@pytest.mark.parametrize("value", [None, 10, 1.5, True, b"10/second", ["10/second"], object()])
-def test_parse_rate_when_no_string_raises_type_error(value):
-    """P23: A rate in words is a str, and the error shows what one looks like."""
-    with pytest.raises(TypeError, match=r"^a rate must be a string like '10/second'"):
-        parse_rate(value)
+def test_read_rate_per_second_given_in_words_names_from_rate():
+    """P23: A rate in words where a number belongs gets a TypeError that says what takes it."""
+    assert per_second(2) == 2
+    with pytest.raises(TypeError, match=r"for a rate in words use from_rate\(\)"):
+        per_second("10/second")

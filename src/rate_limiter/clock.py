@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Protocol, runtime_checkable
+from functools import lru_cache
+from typing import Any, Protocol, runtime_checkable
 
-from .rates import Number, exact, is_infinite, non_negative
+from .rates import Number, exact, nearest, shown
 from .sleeping import TaskSleeper, ThreadSleeper
 
 __all__ = [
+    "CENTURY",
     "NANO",
     "SYSTEM_CLOCK",
     "Clock",
     "SystemClock",
+    "check_clock",
+    "instant",
     "nanoseconds",
     "seconds",
     "timeout_nanoseconds",
 ]
 
 NANO = 10**9
+CENTURY = 100 * 36_525 * 864 * NANO  # 100 years of 365.25 days
 _LONGEST_SLEEP = (
     86_400 * NANO
 )  # the platform's sleep refuses centuries; nobody minds waking once a day
@@ -77,24 +82,71 @@ def seconds(duration: int) -> float:
     return value if numerator * NANO >= duration * denominator else math.nextafter(value, math.inf)
 
 
-def nanoseconds(duration: Number, name: str = "seconds") -> int:
-    """Convert seconds to the nearest nanosecond, refusing what is no duration.
+def instant(value: Number, name: str) -> int:
+    """Convert an instant in seconds to the nearest nanosecond.
 
     Raises:
         TypeError: It is not a real number.
         ValueError: It is negative, NaN or infinite.
     """
-    non_negative(duration, name)
-    return round(exact(duration, name) * NANO)  # the simplest fraction would lose nanoseconds
+    number = exact(value, name)  # the simplest fraction would lose nanoseconds
+    if number < 0:
+        raise ValueError(f"{name} must be 0 or more, got {shown(value)}")
+    return round(number * NANO)
 
 
-def timeout_nanoseconds(timeout: Number | None) -> int | None:
-    """Read a timeout in seconds; None and infinity mean no limit, and so None.
+def nanoseconds(duration: Number, name: str = "seconds") -> int:
+    """Convert seconds to the nearest nanosecond, refusing what is no duration.
 
     Raises:
         TypeError: It is not a real number.
-        ValueError: It is negative or NaN.
+        ValueError: It is negative, NaN, infinite, or longer than 100 years.
     """
-    if timeout is None or is_infinite(timeout):
+    length = instant(duration, name)
+    if length > CENTURY:
+        raise ValueError(f"{name} must be at most 100 years, got {shown(duration)}")
+    return length
+
+
+def timeout_nanoseconds(timeout: Number | None) -> int | None:
+    """Read a timeout in seconds; None, infinity and more than 100 years mean no limit, and so None.
+
+    Below zero it counts as 0: the time left until a deadline is negative once that has passed.
+
+    Raises:
+        TypeError: It is not a real number.
+        ValueError: It is NaN, or larger than any float.
+    """
+    if timeout is None:
         return None
-    return nanoseconds(timeout, "timeout")
+    near = nearest(timeout, "timeout")
+    if near <= 0:
+        return 0
+    if near == math.inf == timeout:
+        return None
+    length = instant(timeout, "timeout")
+    return None if length > CENTURY else length
+
+
+def check_clock(clock: Clock) -> Clock:
+    """Return the clock, if it is one.
+
+    Raises:
+        TypeError: It lacks a method of `Clock`, or is a class.
+    """
+    if not _makes_clocks(type(clock)) and (isinstance(clock, type) or not _has_methods(clock)):
+        raise TypeError(
+            f"clock must have now(), sleep() and sleep_async(), as "
+            f"rate_limiter.testing.ManualClock has; got {shown(clock)}"
+        )
+    return clock
+
+
+@lru_cache(maxsize=64)  # clocks are of few types, and there may be a bucket for every key
+def _makes_clocks(kind: type[Any]) -> bool:
+    """Tell whether the instances of a type are clocks, whatever they hold themselves."""
+    return not issubclass(kind, type) and _has_methods(kind)
+
+
+def _has_methods(clock: Any) -> bool:
+    return all(callable(getattr(clock, name, None)) for name in ("now", "sleep", "sleep_async"))

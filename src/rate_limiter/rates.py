@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 from numbers import Rational, Real
@@ -18,7 +18,7 @@ from typing import TypeAlias
 __all__ = [
     "Number",
     "exact",
-    "is_infinite",
+    "nearest",
     "non_negative",
     "parse_rate",
     "per_second",
@@ -33,6 +33,9 @@ Number: TypeAlias = float | Fraction | Decimal
 
 _FORMS = "'10/second', '100 per minute' or '5 per 10 seconds' (second, minute, hour, day)"
 _LONGEST_SHOWN = 128  # bits of an int that an error message spells out
+_EASY = 2**53  # below it the fraction of an int or a float is found without further questions
+_DIGITS = Context(prec=1_200, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])  # any float has fewer
+_BITS = 4_000  # as many as these digits
 _SECONDS = {
     **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
     **dict.fromkeys(("min", "minute", "minutes"), 60),
@@ -60,11 +63,12 @@ def positive(value: Number, name: str) -> Fraction:
         TypeError: It is not a real number (bool included).
         ValueError: It is zero, negative, NaN, infinite, or outside the range of a float.
     """
+    kind = type(value)
+    if (kind is int or kind is float) and 0 < value < _EASY:  # nearly every limit and cost
+        return _simplest(value)
     number = real(value, name)
     if number <= 0:
         raise ValueError(f"{name} must be above 0, got {shown(value)}")
-    if float(number) == 0.0:
-        raise ValueError(f"{name} must be at least 5e-324, got a smaller number")
     return number
 
 
@@ -103,33 +107,60 @@ def real(value: Number, name: str) -> Fraction:
 
 def exact(value: Number, name: str) -> Fraction:
     """Read any finite real number as it is; see `positive` for what is raised."""
+    near = nearest(value, name)
+    if math.isnan(near) or (math.isinf(near) and value == near):
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
+    if math.isinf(near):
+        raise ValueError(f"{name} must be at most 1.8e308, got {shown(value)}")
+    if near == 0 and value != 0:
+        raise ValueError(f"{name} must be at least 5e-324 if it is above 0, got a smaller number")
+    return _fraction(value, near)
+
+
+def nearest(value: Number, name: str) -> float:
+    """Return the float nearest to a real number, infinite for one beyond all floats.
+
+    It takes no time, however large the exponent of a Decimal is.
+
+    Raises:
+        TypeError: It is not a real number (bool included).
+    """
     if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
         raise TypeError(
             f"{name} must be a real number such as 2, 0.5 or Fraction(1, 3), "
             f"got {shown(value)} ({type(value).__name__})"
         )
-    if isinstance(value, Rational):
-        number = Fraction(int(value.numerator), int(value.denominator))
-    elif value.is_finite() if isinstance(value, Decimal) else math.isfinite(value):
-        number = Fraction(*value.as_integer_ratio())
-    else:
-        raise ValueError(f"{name} must be finite, got {shown(value)}")
     try:
-        float(number)
-    except OverflowError:
-        raise ValueError(f"{name} must be at most 1.8e308, got {shown(value)}") from None
-    return number
+        return float(value)
+    except OverflowError:  # an int or a fraction
+        return math.inf if value > 0 else -math.inf
+    except ValueError:  # a signalling NaN
+        return math.nan
 
 
-def is_infinite(value: Number) -> bool:
-    """Tell whether a number, if it is one, is positive infinity."""
-    if isinstance(value, Decimal):
-        return value.is_infinite() and not value.is_signed()
-    return isinstance(value, Real) and value == math.inf
+def _fraction(value: Number, near: float) -> Fraction:
+    """Return a number within the range of a float, whose nearest one is `near`, as a fraction.
+
+    Beyond any digits that people write it is rounded, so that the greatest common divisor of
+    millions of digits is never sought.
+    """
+    if isinstance(value, Rational):
+        numerator, denominator = int(value.numerator), int(value.denominator)
+    else:
+        number = _DIGITS.plus(value) if isinstance(value, Decimal) else value
+        ratio = getattr(number, "as_integer_ratio", near.as_integer_ratio)()
+        numerator, denominator = map(int, ratio)
+    spare = max(min(numerator.bit_length(), denominator.bit_length()) - _BITS, 0)
+    return Fraction(numerator >> spare, denominator >> spare)
 
 
+@lru_cache(maxsize=1024)
 def _simplest(value: float) -> Fraction:
-    """Return the simplest fraction that is the same float, or else its exact value."""
+    """Return the simplest fraction that is the same number as a float, or else its exact value.
+
+    An int is what it is; to the cache an int and a float that are equal are the same, and so are
+    their fractions.
+    """
     simple = Fraction(value).limit_denominator(10**6)
     return simple if float(simple) == value else Fraction(value)
 
@@ -162,10 +193,23 @@ def parse_rate(text: str) -> tuple[Fraction, Fraction]:
 
 
 def shown(value: object) -> str:
-    """Render a value for an error message: short, whatever it is."""
-    if isinstance(value, int) and value.bit_length() > _LONGEST_SHOWN:
-        return f"an int of {value.bit_length()} bits"
+    """Render a value for an error message: one short line, whatever it is."""
     try:
-        return reprlib.repr(value)
-    except ValueError:  # it contains an int that is too long to be written
+        if isinstance(value, int) and int.bit_length(value) > _LONGEST_SHOWN:
+            return f"an int of {int.bit_length(value)} bits"
+        return " ".join(_RENDERED.repr(value).splitlines())
+    except Exception:  # noqa: BLE001 - a repr of the user's may raise anything
         return f"a {type(value).__name__}"
+
+
+class _Renderer(reprlib.Repr):
+    """A repr that is short, and lets what a repr of the user's raises pass."""
+
+    def repr_instance(self, x: object, level: int) -> str:
+        text = repr(x)
+        if len(text) > self.maxother:
+            text = f"{text[:13]}...{text[-14:]}"
+        return text
+
+
+_RENDERED = _Renderer()

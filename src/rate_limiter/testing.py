@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Condition
 from typing import Any, Self
 
-from .clock import NANO, nanoseconds
+from .clock import NANO, instant
 from .rates import Number, exact, shown
 from .sleeping import Sleeper, TaskSleeper, ThreadSleeper
 
@@ -39,7 +39,7 @@ class ManualClock:
 
     def __init__(self, *, auto_advance: bool = False, start: Number = 0) -> None:
         self._auto_advance = auto_advance
-        self._start = self._now = nanoseconds(start, "start")
+        self._start = self._now = instant(start, "start")
         self._moved = Condition()
         self._alarms: dict[Sleeper, int | None] = {}
 
