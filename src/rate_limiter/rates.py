@@ -21,28 +21,37 @@ __all__ = [
     "nearest",
     "non_negative",
     "parse_rate",
+    "parse_rates",
     "per_second",
     "positive",
     "positive_float",
     "real",
     "shown",
+    "strict_terms",
 ]
 
 Number: TypeAlias = float | Fraction | Decimal
 """A real number as callers write it: int, float, Fraction, Decimal (and numpy's scalars)."""
 
-_FORMS = "'10/second', '100 per minute' or '5 per 10 seconds' (second, minute, hour, day)"
+_FORMS = (
+    "'10/second', '100 per minute' or '5 per 10 seconds' "
+    "(ms, second, minute, hour, day, week; 90000, 90_000 or 90,000)"
+)
 _LONGEST_SHOWN = 128  # bits of an int that an error message spells out
 _EASY = 2**53  # below it the fraction of an int or a float is found without further questions
 _DIGITS = Context(prec=1_200, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])  # any float has fewer
 _BITS = 4_000  # as many as these digits
 _SECONDS = {
-    **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
-    **dict.fromkeys(("min", "minute", "minutes"), 60),
-    **dict.fromkeys(("h", "hour", "hours"), 3_600),
-    **dict.fromkeys(("d", "day", "days"), 86_400),
+    **dict.fromkeys(("ms", "millisecond", "milliseconds"), Fraction(1, 1_000)),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), Fraction(1)),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), Fraction(60)),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), Fraction(3_600)),
+    **dict.fromkeys(("d", "day", "days"), Fraction(86_400)),
+    **dict.fromkeys(("w", "week", "weeks"), Fraction(604_800)),
 }
-_DECIMAL = r"[0-9]{1,30}(?:\.[0-9]{1,30})?"
+# Digits in threes do not begin with 0: "0,500" may be meant as a half.
+_GROUPED = r"[1-9][0-9]{0,2}(?:(?:,[0-9]{3}){1,9}|(?:_[0-9]{3}){1,9})"
+_DECIMAL = rf"(?:{_GROUPED}|[0-9]{{1,30}})(?:\.[0-9]{{1,30}})?"
 _RATE = re.compile(
     rf"\s*(?P<count>{_DECIMAL})\s*(?:/|\bper\b)\s*(?:(?P<every>{_DECIMAL})\s*)?(?P<unit>[a-z]+)\s*",
     re.IGNORECASE | re.ASCII,
@@ -166,7 +175,7 @@ def _simplest(value: float) -> Fraction:
 
 
 def parse_rate(text: str) -> tuple[Fraction, Fraction]:
-    """Read a rate such as "100/minute" or "5 per 10 seconds".
+    """Read a single rate such as "100/minute" or "5 per 10 seconds".
 
     Args:
         text: A count, "/" or "per", an optional number of units, and a unit of time.
@@ -178,18 +187,95 @@ def parse_rate(text: str) -> tuple[Fraction, Fraction]:
         TypeError: It is not a string.
         ValueError: It does not have this form, or a number in it is zero.
     """
+    _check_words(text)
+    if ";" in text:
+        raise ValueError(
+            f"a rate must be a single one here, and look like {_FORMS}; several are for "
+            "BucketGroup.from_rate, KeyedRateLimiter.from_rate and rate_limited(rate=...); "
+            f"got {shown(text)}"
+        )
+    return _read_rate(text, text)
+
+
+def parse_rates(text: str) -> list[tuple[str, Fraction, Fraction]]:
+    """Read one rate or several, such as "10/second; 1000/hour".
+
+    Args:
+        text: Rates as `parse_rate` takes them, with ";" between them.
+
+    Returns:
+        For each its own words, its count, and its rate in tokens per second.
+
+    Raises:
+        TypeError: It is not a string.
+        ValueError: One of them does not have this form, is missing, or is there twice.
+    """
+    _check_words(text)
+    rates = {part.strip(): _read_rate(part, text) for part in text.split(";")}
+    if len(rates) <= text.count(";"):
+        raise ValueError(
+            f"a rate must be there once, and look like {_FORMS}, with ';' between several, "
+            f"got {shown(text)}"
+        )
+    return [(label, count, per_second) for label, (count, per_second) in rates.items()]
+
+
+def _check_words(text: str) -> None:
     if not isinstance(text, str):
         raise TypeError(
             f"a rate must be a string like {_FORMS}, got {shown(text)} ({type(text).__name__})"
         )
-    match = _RATE.fullmatch(text)
+
+
+def _read_rate(part: str, text: str) -> tuple[Fraction, Fraction]:
+    """Read a rate that is all or a part of a text; see `parse_rate`."""
+    forms = f"{_FORMS}, with ';' between several" if ";" in text else _FORMS
+    match = _RATE.fullmatch(part)
     seconds = _SECONDS.get(match["unit"].lower()) if match else None
     if match is None or seconds is None:
-        raise ValueError(f"a rate must look like {_FORMS}, got {shown(text)}")
-    count, every = Fraction(match["count"]), Fraction(match["every"] or 1)
+        raise ValueError(f"a rate must look like {forms}, got {shown(text)}")
+    count, every = _read_digits(match["count"]), _read_digits(match["every"] or "1")
     if count == 0 or every == 0:
-        raise ValueError(f"a rate must be above 0 and look like {_FORMS}, got {shown(text)}")
+        raise ValueError(f"a rate must be above 0 and look like {forms}, got {shown(text)}")
     return count, count / (every * seconds)
+
+
+def _read_digits(digits: str) -> Fraction:
+    return Fraction(digits.replace(",", "").replace("_", ""))
+
+
+def strict_terms(
+    count: Fraction, tokens_per_second: Fraction, capacity: Fraction | None
+) -> tuple[Fraction, Fraction]:
+    """Return the terms under which never more than `count` are admitted in any window.
+
+    A bucket admits up to `capacity + period * rate` in a window of its period. So what is not
+    there at once is spread over the period, and both together are the count.
+
+    Args:
+        count: The most tokens in a window.
+        tokens_per_second: The count divided by the length of the window in seconds.
+        capacity: The tokens that are there at once; a tenth of the count, at least 1, if None.
+
+    Returns:
+        The capacity, and the rate in tokens per second.
+
+    Raises:
+        ValueError: The capacity leaves nothing to spread.
+    """
+    if capacity is None:
+        capacity = Fraction(max(1, count // 10))
+    if count <= 1:
+        raise ValueError(
+            f"a strict rate must count more than 1, got {float(count):.12g}; "
+            "say it over a longer time, such as '60/minute' for '1/second'"
+        )
+    if capacity >= count:
+        raise ValueError(
+            f"capacity must be below the {float(count):.12g} of a strict rate, so that some are "
+            f"left to spread, got {float(capacity):.12g}; leave it out for {max(1, count // 10)}"
+        )
+    return capacity, (count - capacity) / count * tokens_per_second
 
 
 def shown(value: object) -> str:
