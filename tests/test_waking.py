@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 
 import pytest
@@ -198,3 +199,24 @@ def test_wake_task_in_forked_child_does_nothing():
         return status, still
 
     assert asyncio.run(main()) == (0, True)
+
+
+def test_wake_task_when_nothing_can_be_imported_ends_its_sleep(monkeypatch):
+    """P19: A finalizer may wake a task while the interpreter shuts down."""
+
+    async def main():
+        sleeper = task_sleeper()
+        asleep = asyncio.create_task(sleeper.sleep(None))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(wake_without_imports, sleeper)
+        await asleep
+
+    def wake_without_imports(sleeper):
+        monkeypatch.setitem(sys.modules, "asyncio", None)
+        sleeper.wake()
+        monkeypatch.undo()
+        woken.append(sleeper)
+
+    woken = []
+    asyncio.run(main())
+    assert len(woken) == 1

@@ -123,9 +123,16 @@ def _in_task_of(loop: AbstractEventLoop) -> bool:
     The loop's thread alone is not enough: a signal handler may run in it while the loop waits for
     events, and a future set then would be seen only when the next event comes.
     """
-    from asyncio import _get_running_loop, current_task
+    return _loop_here() is loop and sys.modules["asyncio"].current_task(loop) is not None
 
-    return _get_running_loop() is loop and current_task(loop) is not None
+
+def _loop_here() -> AbstractEventLoop | None:
+    """Return the loop of asyncio that runs in this thread, if any, and import nothing for it.
+
+    A finalizer that wakes a task may run when nothing can be imported any more.
+    """
+    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return None if running is None else running()
 
 
 class _TrioSleeper:
@@ -199,11 +206,8 @@ def running_loop() -> bool:
 
     Blocking the thread blocks everything else that the loop runs.
     """
-    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
-    if running is not None and running() is not None:
-        return True
     trio = sys.modules.get("trio")
-    return trio is not None and _runs_task(trio)
+    return _loop_here() is not None or (trio is not None and _runs_task(trio))
 
 
 def _runs_task(trio: Any) -> bool:
