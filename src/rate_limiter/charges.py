@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+import sys
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from .bucket import Tokens
+from .bucket import BaseBucket, Tokens
 
-if TYPE_CHECKING:
-    from .limiter import RateLimiter
-
-__all__ = ["Arguments", "Charge", "Cost", "FixedCharge", "Keywords", "charging"]
+__all__ = ["CallCharge", "Cost", "FixedCharge", "charging"]
 
 F = TypeVar("F")
 Arguments: TypeAlias = tuple[Any, ...]
 Keywords: TypeAlias = dict[str, Any]
+Wait: TypeAlias = Callable[[], Awaitable[object]]
 Cost: TypeAlias = Tokens | Callable[..., Tokens]
 """Tokens, or a callable that is given a call's arguments and returns them."""
+
+
+class Limiter(Protocol):
+    """What a charge asks of a limiter."""
+
+    @property
+    def bucket(self) -> BaseBucket: ...
+    @property
+    def block(self) -> bool: ...
+    def _check_payable(self, tokens: Tokens) -> None: ...
+    def _take(self, tokens: Tokens) -> object: ...
+    async def _take_async(self, tokens: Tokens) -> object: ...
 
 
 class FixedCharge:
@@ -28,19 +40,23 @@ class FixedCharge:
         ValueError: `tokens` is not positive and finite.
     """
 
-    def __init__(self, limiter: RateLimiter[Any], tokens: Tokens) -> None:
+    def __init__(self, limiter: Limiter, tokens: Tokens) -> None:
         limiter._check_payable(tokens)
-        self.limiter = limiter
-        self.take = limiter.bucket._taker(tokens)
+        self.limiter: Any = limiter
+        self.quick = limiter.bucket._taker(tokens)
         self._tokens = tokens
 
-    def pay(self, instance: Any, args: Arguments, kwargs: Keywords) -> None:
+    def run(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens, or wait for them, or raise."""
         self.limiter._take(self._tokens)
 
-    async def pay_async(self, instance: Any, args: Arguments, kwargs: Keywords) -> None:
-        """Take the tokens as `pay` does, from within a task."""
+    async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
+        """Take the tokens as `run` does, from within a task."""
         await self.limiter._take_async(self._tokens)
+
+    def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
+        """Take the tokens as `run` does, or return what waits for them."""
+        return _take_or_wait(self.limiter, self._tokens)
 
 
 class CallCharge:
@@ -57,21 +73,27 @@ class CallCharge:
         self._cost = cost
         self._key = key
 
-    def pay(self, instance: Any, args: Arguments, kwargs: Keywords) -> None:
+    def quick(self) -> bool:
+        """Say no, because only the arguments tell what to pay."""
+        return False
+
+    def run(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens of this call, or wait for them, or raise."""
-        limiter, tokens = self._settle_on(instance, args, kwargs)
+        limiter, tokens = self._bill(args, kwargs)
         limiter._take(tokens)
 
-    async def pay_async(self, instance: Any, args: Arguments, kwargs: Keywords) -> None:
-        """Take the tokens of this call as `pay` does, from within a task."""
-        limiter, tokens = self._settle_on(instance, args, kwargs)
+    async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
+        """Take the tokens of this call as `run` does, from within a task."""
+        limiter, tokens = self._bill(args, kwargs)
         await limiter._take_async(tokens)
 
-    def _settle_on(
-        self, instance: Any, args: Arguments, kwargs: Keywords
-    ) -> tuple[RateLimiter[Any], Tokens]:
-        if instance is not None:
-            args = (instance, *args)
+    def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
+        """Take the tokens of this call as `run` does, or return what waits for them."""
+        limiter, tokens = self._bill(args, kwargs)
+        return _take_or_wait(limiter, tokens)
+
+    def _bill(self, args: Arguments, kwargs: Keywords) -> tuple[Limiter, Tokens]:
+        """Return whom to pay, and how much."""
         cost = self._cost
         tokens = cost(*args, **kwargs) if callable(cost) else cost
         if self._key is None:
@@ -79,11 +101,34 @@ class CallCharge:
         return self.limiter[self._key(*args, **kwargs)], tokens
 
 
+def _take_or_wait(limiter: Limiter, tokens: Tokens) -> Wait | None:
+    """Take tokens as the limiter says, unless that would block a loop; then return what waits."""
+    bucket: Any = limiter.bucket
+    if not bucket._awaited:
+        if not limiter.block or not _in_event_loop():
+            limiter._take(tokens)
+            return None
+        if bucket.allow(tokens):
+            return None
+    return partial(limiter._take_async, tokens)
+
+
+def _in_event_loop() -> bool:
+    """Tell whether this thread runs an event loop, of asyncio or trio."""
+    asyncio: Any = sys.modules.get("asyncio.events")
+    if getattr(asyncio, "_get_running_loop", bool)():
+        return True
+    lowlevel: Any = getattr(sys.modules.get("trio"), "lowlevel", None)
+    return bool(getattr(lowlevel, "in_trio_run", bool)())
+
+
 Charge: TypeAlias = FixedCharge | CallCharge
 
 
 def charging(
-    limiter: Any, cost: Cost = 1, key: Callable[..., Hashable] | None = None
+    limiter: Any,
+    cost: Cost = 1,
+    key: Callable[..., Hashable] | None = None,
 ) -> Callable[[F], F]:
     """Make a decorator that charges each call.
 

@@ -1,72 +1,87 @@
-"""Put a charge in front of anything that can be called, and leave it what it was.
+"""Put anything before the calls of anything that can be called, and leave it what it was.
 
-The wrapper is wrapt's, so a decorated function, method, class or callable object keeps its kind,
-name, signature and documentation, and binds to instances as it did before.
+The wrapper is wrapt's, so a wrapped function or callable object keeps its kind, name, signature and
+documentation. What it becomes when it is bound is what it became before: a bound method is a real
+one, whose `__func__` is wrapped.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import Callable
 from copy import deepcopy
-from typing import Any, TypeAlias, TypeVar, cast
+from types import FunctionType, MethodType
+from typing import Any, TypeVar, cast
 
 import wrapt
 
-from .charges import Arguments, Charge, FixedCharge, Keywords
+from .callables import UNBOUND, first_arguments
+from .calls import Arguments, Before, MakeCall, OtherArguments, call_maker
 from .rates import shown
 
 __all__ = ["wrap"]
 
 F = TypeVar("F")
-_UNCALLABLE: tuple[type[Any], ...] = (classmethod, functools.partialmethod)  # until they are bound
-_SHELLS: tuple[type[Any], ...] = (*_UNCALLABLE, staticmethod, functools.partial)
-Call: TypeAlias = Callable[
-    [Any, Any, Arguments, Keywords], Any
-]  # wrapt's: wrapped, instance, args, kwargs
-
-
-class _BoundWrapper(wrapt.BoundFunctionWrapper[..., Any]):
-    """A limited method, bound to its instance or class."""
-
-    __slots__ = ()
-
-    @property
-    def limiter(self) -> Any:
-        return self._self_parent.limiter
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        method: Any = self.__wrapped__
-        owner = method.__self__ if inspect.ismethod(method) else self._self_owner
-        return getattr, (owner, method.__name__)
-
-    def __copy__(self) -> Any:
-        return self  # as methods do
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        get, (owner, name) = self.__reduce_ex__(4)
-        return get(deepcopy(owner, memo), name)
+_IMPLICIT = {  # what a class makes of functions of these names in its body, by their type
+    "__init_subclass__": classmethod,
+    "__class_getitem__": classmethod,
+    "__new__": staticmethod,
+}
 
 
 class _Wrapper(wrapt.FunctionWrapper[..., Any]):
-    """A limited callable."""
+    """A wrapped callable."""
 
-    __bound_function_wrapper__ = _BoundWrapper
+    # The wrapped call, one for each wrapper, in a slot: Python finds it there without looking into
+    # the wrapper, for which wrapt's own call takes half a microsecond.
+    __slots__ = ("__call__",)
 
-    def __init__(self, wrapped: Any, call: Call, charge: Charge) -> None:
-        super().__init__(wrapped, call)
-        self._self_charge = charge
+    def __init__(self, wrapped: Any, before: Before, make_call: MakeCall) -> None:
+        super().__init__(wrapped, _not_asked)
+        self._self_before = before
+        self._self_make_call = make_call
+        self._self_inner: Any = None
+        self._self_name: str | None = None
+        call = make_call(wrapped, before)
+        for name in ("__name__", "__qualname__"):  # which a task or a generator shows of itself
+            shown_as = getattr(wrapped, name, None)
+            if isinstance(shown_as, str):
+                setattr(call, name, shown_as)
+        _set_call(self, call)
 
     @property
     def limiter(self) -> Any:
-        return self._self_charge.limiter
+        return self._self_before.limiter
 
     @property
     def __signature__(self) -> inspect.Signature:
         if inspect.isclass(self.__wrapped__):  # which inspect would ask for its __new__
             return inspect.signature(self.__wrapped__)
         raise AttributeError("__signature__")
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        wrapped: Any = self.__wrapped__
+        binds = hasattr(type(self.__wrapped__), "__get__")
+        bound: Any = wrapped.__get__(instance, owner) if binds else wrapped
+        if bound is wrapped:
+            return self
+        if type(bound) is MethodType:
+            return MethodType(self._wrapped_again(bound.__func__), bound.__self__)
+        return _BoundWrapper(self, bound, instance, owner)
+
+    def _wrapped_again(self, func: Any) -> Any:
+        """Return the wrapper of the function that came out; it is kept for who refers weakly."""
+        if func is self.__wrapped__:
+            return self
+        if self._self_inner is None or self._self_inner.__wrapped__ is not func:
+            self._self_inner = _wrap(func, self._self_before)
+        return self._self_inner
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._self_name = name
+        wrapped: Any = self.__wrapped__
+        if hasattr(type(self.__wrapped__), "__set_name__"):
+            wrapped.__set_name__(owner, name)
 
     def __copy__(self) -> Any:
         return self  # as functions do
@@ -75,120 +90,97 @@ class _Wrapper(wrapt.FunctionWrapper[..., Any]):
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        func: Any = self.__wrapped__
-        return func.__qualname__  # by name, as functions are
+        name = getattr(self.__wrapped__, "__qualname__", None)
+        if name is None:
+            raise TypeError(
+                f"a limited {type(self.__wrapped__).__name__} has no name to be pickled by, "
+                "and its limiter would be a second one; make it anew in each process"
+            )
+        return name  # as functions are
+
+
+_set_call: Callable[[_Wrapper, Callable[..., Any]], None] = vars(_Wrapper)["__call__"].__set__
 
 
 class _FunctionWrapper(_Wrapper):
-    """A limited plain function of fixed cost, spared what wrapt's call does for binding."""
+    """A wrapped function, which binds as functions do."""
 
-    def __init__(self, wrapped: Any, call: Call, charge: FixedCharge) -> None:
-        super().__init__(wrapped, call, charge)
-        self._self_take = charge.take
+    __slots__ = ()
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if not self._self_take():
-            self._self_charge.pay(None, args, kwargs)
-        return self.__wrapped__(*args, **kwargs)
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        # A class looks for functions only, so here is done what it would have done.
+        if name in _IMPLICIT:
+            setattr(owner, name, _IMPLICIT[name](self))
 
 
-def wrap(func: F, charge: Charge) -> F:
-    """Wrap `func` so that each call pays `charge` first.
+class _BoundWrapper(_Wrapper):
+    """What a wrapped descriptor becomes when it is bound and that is no plain method."""
 
-    Coroutine functions pay when awaited, generators and async generators when iteration begins;
-    everything else pays when called.
+    __slots__ = ()
+
+    def __init__(
+        self, parent: _Wrapper, bound: Any, instance: Any, owner: type[Any] | None
+    ) -> None:
+        first: Arguments = first_arguments(parent.__wrapped__, instance, owner)
+        if hasattr(bound, "__self__"):
+            first = (bound.__self__,)
+        before = OtherArguments(parent._self_before, lambda args: first + args)
+        super().__init__(bound, before, parent._self_make_call)
+        self._self_bound = parent, instance, owner
+
+    @property
+    def __func__(self) -> Any:
+        if hasattr(self.__wrapped__, "__func__"):
+            return self._self_bound[0]
+        raise AttributeError("__func__")
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        parent, instance, owner = self._self_bound
+        name = parent._self_name or self.__name__
+        return getattr, (owner if instance is None else instance, name)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        parent, instance, owner = self._self_bound
+        return parent.__get__(deepcopy(instance, memo), owner)
+
+
+def wrap(func: F, before: Before) -> F:
+    """Wrap `func` so that `before` is done before each call.
+
+    For coroutine functions that is when they are awaited, for generators and async generators when
+    iteration begins, and for all else when called.
 
     Raises:
         TypeError: `func` is nothing that can be called.
     """
-    if not (callable(func) or isinstance(func, _UNCALLABLE)):
+    return cast(F, _wrap(func, before))
+
+
+def _wrap(func: Any, before: Before) -> Any:
+    if type(func) is classmethod or type(func) is staticmethod:
+        return _wrap_binding(func, before)
+    if type(func) is MethodType:
+        without_self = OtherArguments(before, lambda args: args[1:])
+        return MethodType(_wrap(func.__func__, without_self), func.__self__)
+    if not (callable(func) or isinstance(func, UNBOUND)):
         raise TypeError(
             f"only functions, methods, classes and other callables can be rate limited, "
             f"got {shown(func)} ({type(func).__name__}); for a property, decorate its getter"
         )
-    target: Any = func
-    make_call = _call_for(_underlying(target))
-    call: Any = make_call(charge)
-    # What a task or a generator shows of itself:
-    call.__name__ = getattr(target, "__name__", call.__name__)
-    call.__qualname__ = getattr(target, "__qualname__", call.__qualname__)
-    if make_call is _calling and inspect.isfunction(target) and isinstance(charge, FixedCharge):
-        return cast(F, _FunctionWrapper(target, call, charge))
-    return cast(F, _Wrapper(target, call, charge))
+    binds_as_function = type(func) is FunctionType or isinstance(func, _FunctionWrapper)
+    wrapper = _FunctionWrapper if binds_as_function else _Wrapper
+    return wrapper(func, before, call_maker(func))
 
 
-def _underlying(func: Any) -> Any:
-    """Look through classmethod, staticmethod, partial and callable objects to what will run."""
-    while isinstance(func, (*_SHELLS, _Wrapper)):
-        inner = next(name for name in ("__wrapped__", "__func__", "func") if hasattr(func, name))
-        func = getattr(func, inner)
-    return func if inspect.isroutine(func) or inspect.isclass(func) else type(func).__call__
+def _wrap_binding(func: Any, before: Before) -> Any:
+    """Return a real classmethod or staticmethod of what is wrapped."""
+    binding = type(func)(_wrap(func.__func__, before))
+    binding.limiter = before.limiter
+    return binding
 
 
-def _call_for(func: Any) -> Callable[[Charge], Call]:
-    if inspect.iscoroutinefunction(func):
-        return _awaiting
-    if inspect.isgeneratorfunction(func):
-        return _iterating
-    if inspect.isasyncgenfunction(func):
-        return _iterating_async
-    return _calling
-
-
-def _calling(charge: Charge) -> Call:
-    def call(wrapped: Any, instance: Any, args: Arguments, kwargs: Keywords) -> Any:
-        charge.pay(instance, args, kwargs)
-        return wrapped(*args, **kwargs)
-
-    def call_at_fixed_cost(wrapped: Any, instance: Any, args: Arguments, kwargs: Keywords) -> Any:
-        if not take():
-            charge.pay(instance, args, kwargs)
-        return wrapped(*args, **kwargs)
-
-    if not isinstance(charge, FixedCharge):
-        return call
-    take = charge.take
-    return call_at_fixed_cost
-
-
-def _awaiting(charge: Charge) -> Call:
-    async def call(wrapped: Any, instance: Any, args: Arguments, kwargs: Keywords) -> Any:
-        await charge.pay_async(instance, args, kwargs)
-        return await wrapped(*args, **kwargs)
-
-    return call
-
-
-def _iterating(charge: Charge) -> Call:
-    def call(
-        wrapped: Any, instance: Any, args: Arguments, kwargs: Keywords
-    ) -> Generator[Any, Any, Any]:
-        charge.pay(instance, args, kwargs)
-        inner: Generator[Any, Any, Any] = wrapped(*args, **kwargs)
-        return (yield from inner)
-
-    return call
-
-
-def _iterating_async(charge: Charge) -> Call:
-    async def call(
-        wrapped: Any, instance: Any, args: Arguments, kwargs: Keywords
-    ) -> AsyncGenerator[Any, Any]:
-        await charge.pay_async(instance, args, kwargs)
-        inner: AsyncGenerator[Any, Any] = wrapped(*args, **kwargs)
-        step = inner.asend(None)
-        # What `yield from` does for generators, which async generators have no word for.
-        while True:
-            try:
-                value = await step
-            except StopAsyncIteration:
-                return
-            try:
-                step = inner.asend((yield value))
-            except GeneratorExit:
-                await inner.aclose()
-                raise
-            except BaseException as error:  # noqa: BLE001 - thrown in by the caller, passed on
-                step = inner.athrow(error)
-
-    return call
+def _not_asked(*_: Any) -> None:
+    """Stand in for what wrapt would call."""

@@ -68,7 +68,7 @@ def _enter_bindings():
 _enter_bindings()
 
 
-@case()
+@case(bound=True)
 def bound_method(decorate):
     class Thing:
         def fetch(self, a, b=2):
@@ -158,6 +158,29 @@ def partial_method(decorate):
             return shape(self, a, b)
 
         fetch = decorate(functools.partialmethod(_fetch, 1))
+
+    return Thing().fetch
+
+
+@case(bound=True)
+def method_of_class_bound(decorate):
+    class Thing:
+        @classmethod
+        def fetch(cls, a, b=2):
+            """Fetch."""
+            return shape(cls, a, b)
+
+    return decorate(Thing.fetch)
+
+
+@case()
+def single_dispatch_method(decorate):
+    class Thing:
+        @decorate
+        @functools.singledispatchmethod
+        def fetch(self, a: int, b: int = 2) -> tuple[Any, ...]:
+            """Fetch."""
+            return shape(self, a, b)
 
     return Thing().fetch
 

@@ -22,6 +22,7 @@ class Case:
         preset: What a partial has filled in; callers then pass only `b`.
         named: Whether it has a name.
         outermost: Whether the decorator's result is what a caller gets hold of.
+        bound: Whether it is bound before it is decorated, so that its `self` is no argument.
     """
 
     build: Callable[[Any], Any]
@@ -29,6 +30,7 @@ class Case:
     preset: tuple[Any, ...] = ()
     named: bool = True
     outermost: bool = True
+    bound: bool = False
 
     def call(self, found: Any) -> Any:
         """Call it the way every case is called."""

@@ -1,0 +1,67 @@
+"""Tell what a callable is: through partials, methods, objects and decorators, what will run."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from functools import partial, partialmethod, singledispatchmethod
+from types import MethodType, WrapperDescriptorType
+from typing import Any
+
+__all__ = ["UNBOUND", "first_arguments", "function_of", "innermost", "is_async"]
+
+UNBOUND: tuple[type[Any], ...] = (classmethod, partialmethod, singledispatchmethod)
+"""What can be called only once it is bound."""
+_SHELLS: tuple[type[Any], ...] = (*UNBOUND, staticmethod, partial, MethodType)
+
+
+def function_of(func: Any) -> Any:
+    """Return the function or class that a call of `func` runs first."""
+    while isinstance(func, _SHELLS):
+        shell: Any = func
+        func = shell.__func__ if hasattr(shell, "__func__") else shell.func
+    if inspect.isfunction(func) or inspect.isclass(func):
+        return func
+    call = func.__class__.__call__  # not of its type, which a proxy has its own of
+    return func if isinstance(call, WrapperDescriptorType) else function_of(call)
+
+
+def innermost(func: Any) -> Any:
+    """Return the function at the core of decorators that keep what they decorate."""
+    func = function_of(func)
+    for _ in range(sys.getrecursionlimit()):  # some objects have any attribute, without end
+        inner = getattr(func, "__wrapped__", None)
+        if not callable(inner):
+            break
+        func = function_of(inner)
+    return func
+
+
+def is_async(func: Any) -> bool:
+    """Tell whether `func` is a coroutine function, or a callable that runs one."""
+    return any(map(_is_coroutine_function, (func, function_of(func))))
+
+
+def _is_coroutine_function(func: Any) -> bool:
+    # Before 3.12, which has inspect.markcoroutinefunction, a mark of asyncio's was the way to say
+    # that a plain function returns a coroutine.
+    mark = getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
+    marked = mark is not None and getattr(func, "_is_coroutine", None) is mark
+    return marked or inspect.iscoroutinefunction(func)
+
+
+def first_arguments(func: Any, instance: Any, owner: Any) -> tuple[Any, ...]:
+    """Return what binding `func` to an instance, or to its class, puts before the arguments."""
+    inner = _without_dispatch(func)
+    if isinstance(inner, staticmethod):
+        return ()
+    if isinstance(inner, classmethod):
+        return (owner,)
+    return () if instance is None else (instance,)
+
+
+def _without_dispatch(func: Any) -> Any:
+    """Look through what binds to whatever the callable within it binds to."""
+    while type(func) is partialmethod or type(func) is singledispatchmethod:
+        func = func.func
+    return func

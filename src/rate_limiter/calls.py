@@ -1,0 +1,185 @@
+"""Put something before a call of each kind of function, at the moment when it begins to run."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from typing import Any, Protocol, TypeAlias
+
+from .callables import function_of, innermost, is_async
+
+__all__ = [
+    "Arguments",
+    "Before",
+    "Call",
+    "Keywords",
+    "MakeCall",
+    "OtherArguments",
+    "Wait",
+    "call_maker",
+]
+
+Arguments: TypeAlias = tuple[Any, ...]
+Keywords: TypeAlias = dict[str, Any]
+Call: TypeAlias = Callable[..., Any]
+Wait: TypeAlias = Callable[[], Awaitable[object]]
+"""To be called, and what it returns to be awaited."""
+
+
+class Before(Protocol):
+    """What is done before each call, which goes on only when it is done."""
+
+    @property
+    def limiter(self) -> Any:
+        """What the wrapped callable shows as its `.limiter`."""
+        ...
+
+    @property
+    def quick(self) -> Callable[[], bool]:
+        """Return what does it, if that can be done at once, and says whether it did."""
+        ...
+
+    def run(self, args: Arguments, kwargs: Keywords) -> None:
+        """Do it, or raise."""
+        ...
+
+    async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
+        """Do as `run`, from within a task."""
+        ...
+
+    def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
+        """Do as `run`, unless that would block a running event loop.
+
+        Returns:
+            What is to be called and awaited instead; None if it is done.
+        """
+        ...
+
+
+class OtherArguments:
+    """Show other arguments to what is done before a call than the call itself gets."""
+
+    def __init__(self, before: Before, change: Callable[[Arguments], Arguments]) -> None:
+        self.limiter = before.limiter
+        self.quick = before.quick
+        self._before = before
+        self._change = change
+
+    def run(self, args: Arguments, kwargs: Keywords) -> None:
+        """Do it, or raise."""
+        self._before.run(self._change(args), kwargs)
+
+    async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
+        """Do as `run`, from within a task."""
+        await self._before.run_async(self._change(args), kwargs)
+
+    def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
+        """Do as `run`, unless that would block a running event loop."""
+        return self._before.run_or_wait(self._change(args), kwargs)
+
+
+MakeCall: TypeAlias = Callable[[Any, Before], Call]
+"""Gets a callable and what comes before it, and returns the two in one."""
+
+
+def call_maker(func: Any) -> MakeCall:
+    """Return what makes the limited calls of `func`, and of what it becomes when bound."""
+    function = function_of(func)
+    if is_async(func):
+        return _awaiting
+    if inspect.isgeneratorfunction(function):
+        flags = function.__code__.co_flags  # with which @types.coroutine marks generators
+        return _awaiting_generator if flags & inspect.CO_ITERABLE_COROUTINE else _iterating
+    if inspect.isasyncgenfunction(function):
+        return _iterating_async
+    if not inspect.isclass(function) and is_async(innermost(func)):
+        return _calling_or_waiting
+    return _calling
+
+
+# Each asks `quick` itself: a call for it would take as long as all the rest.
+
+
+def _calling(func: Any, before: Before) -> Call:
+    quick, run = before.quick, before.run
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not quick():
+            run(args, kwargs)
+        return func(*args, **kwargs)
+
+    return call
+
+
+def _awaiting(func: Any, before: Before) -> Call:
+    quick, run_async = before.quick, before.run_async
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        if not quick():
+            await run_async(args, kwargs)
+        return await func(*args, **kwargs)
+
+    return call
+
+
+def _awaiting_generator(func: Any, before: Before) -> Call:
+    @types.coroutine
+    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        yield from before.run_async(args, kwargs).__await__()
+        inner: Generator[Any, Any, Any] = func(*args, **kwargs)
+        return (yield from inner)
+
+    return call
+
+
+def _calling_or_waiting(func: Any, before: Before) -> Call:
+    """Return the calls of a plain function that hands on what a coroutine function returns.
+
+    It may do more than that when called, so it is called at once wherever it can be.
+    """
+    quick, run_or_wait = before.quick, before.run_or_wait
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        wait = None if quick() else run_or_wait(args, kwargs)
+        return func(*args, **kwargs) if wait is None else call_later(wait, args, kwargs)
+
+    async def call_later(wait: Wait, args: Arguments, kwargs: Keywords) -> Any:
+        await wait()
+        result = func(*args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    return call
+
+
+def _iterating(func: Any, before: Before) -> Call:
+    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        if not before.quick():
+            before.run(args, kwargs)
+        inner: Generator[Any, Any, Any] = func(*args, **kwargs)
+        return (yield from inner)
+
+    return call
+
+
+def _iterating_async(func: Any, before: Before) -> Call:
+    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        if not before.quick():
+            await before.run_async(args, kwargs)
+        inner: AsyncGenerator[Any, Any] = func(*args, **kwargs)
+        step = inner.asend(None)
+        # What `yield from` does for generators, which async generators have no word for.
+        while True:
+            try:
+                value = await step
+            except StopAsyncIteration:
+                return
+            try:
+                step = inner.asend((yield value))
+            except GeneratorExit:
+                await inner.aclose()
+                raise
+            except BaseException as error:  # noqa: BLE001 - thrown in by the caller, passed on
+                step = inner.athrow(error)
+
+    return call
