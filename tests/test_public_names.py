@@ -34,6 +34,7 @@ LAYERS = [
     "bucket_group",
     "callables",
     "calls",
+    "classes",
     "wrapping",
     "charges",
     "limiter",

@@ -2,7 +2,7 @@
 
 The wrapper is wrapt's, so a wrapped function or callable object keeps its kind, name, signature and
 documentation. What it becomes when it is bound is what it became before: a bound method is a real
-one, whose `__func__` is wrapped.
+one, whose `__func__` is wrapped. A class is changed in place; see `classes`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import wrapt
 
 from .callables import UNBOUND, first_arguments
 from .calls import Arguments, Before, MakeCall, OtherArguments, call_maker
+from .classes import wrap_class
 from .rates import shown
 
 __all__ = ["wrap"]
@@ -151,7 +152,7 @@ def wrap(func: F, before: Before) -> F:
     """Wrap `func` so that `before` is done before each call.
 
     For coroutine functions that is when they are awaited, for generators and async generators when
-    iteration begins, and for all else when called.
+    iteration begins, for classes when an instance is initialized, and for all else when called.
 
     Raises:
         TypeError: `func` is nothing that can be called.
@@ -160,12 +161,15 @@ def wrap(func: F, before: Before) -> F:
 
 
 def _wrap(func: Any, before: Before) -> Any:
-    if type(func) is classmethod or type(func) is staticmethod:
+    if isinstance(func, type):
+        if wrap_class(func, before, _wrap):
+            return func
+    elif type(func) is classmethod or type(func) is staticmethod:
         return _wrap_binding(func, before)
-    if type(func) is MethodType:
+    elif type(func) is MethodType:
         without_self = OtherArguments(before, lambda args: args[1:])
         return MethodType(_wrap(func.__func__, without_self), func.__self__)
-    if not (callable(func) or isinstance(func, UNBOUND)):
+    elif not (callable(func) or isinstance(func, UNBOUND)):
         raise TypeError(
             f"only functions, methods, classes and other callables can be rate limited, "
             f"got {shown(func)} ({type(func).__name__}); for a property, decorate its getter"

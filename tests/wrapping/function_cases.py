@@ -52,19 +52,19 @@ def async_generator_function(decorate):
     return fetch
 
 
-@case()
+@case(in_place=True)
 def class_itself(decorate):
     @decorate
     class Thing:
         """A thing."""
 
         def __init__(self, a: int, b: int = 2) -> None:
-            self.got = shape(a, b)
+            self.got = shape(self, a, b)
 
     return Thing
 
 
-@case()
+@case(in_place=True)
 def nested_class(decorate):
     class Outer:
         @decorate
@@ -72,7 +72,7 @@ def nested_class(decorate):
             """A thing."""
 
             def __init__(self, a: int, b: int = 2) -> None:
-                self.got = shape(a, b)
+                self.got = shape(self, a, b)
 
     return Outer().Thing
 

@@ -167,7 +167,7 @@ def test_show_limited_generators_by_their_own_names():
     assert (pages().__name__, pages_async().__name__) == ("pages", "pages_async")
 
 
-@pytest.mark.parametrize("func", [fetch, fetch_async, pages, pages_async, Point])
+@pytest.mark.parametrize("func", [fetch, fetch_async, pages, pages_async])
 def test_wrap_uses_the_compiled_wrapper(func):
     """Wrapping is done by wrapt's C extension, whose wrapper is several times faster."""
     compiled = wrapt.FunctionWrapper

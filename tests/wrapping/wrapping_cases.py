@@ -22,6 +22,7 @@ class Case:
         preset: What a partial has filled in; callers then pass only `b`.
         named: Whether it has a name.
         outermost: Whether the decorator's result is what a caller gets hold of.
+        in_place: Whether it is changed instead of wrapped.
         bound: Whether it is bound before it is decorated, so that its `self` is no argument.
     """
 
@@ -30,6 +31,7 @@ class Case:
     preset: tuple[Any, ...] = ()
     named: bool = True
     outermost: bool = True
+    in_place: bool = False
     bound: bool = False
 
     def call(self, found: Any) -> Any:
