@@ -4,12 +4,22 @@ import asyncio
 import math
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
 
-from rate_limiter import CostExceedsCapacity, RateLimiter, RateLimitExceeded, TokenBucket
+from rate_limiter import (
+    BucketGroup,
+    CostExceedsCapacity,
+    RateLimiter,
+    RateLimitExceeded,
+    TokenBucket,
+    rate_limited,
+)
+from rate_limiter.charges import CallCharge
 from rate_limiter.testing import ManualClock
+from rate_limiter.wrapping import wrap
 
 
 @pytest.fixture
@@ -50,7 +60,7 @@ def test_decorate_with_what_is_no_cost_is_refused(tokens, error, limiter):
         limiter.cost(tokens)
 
 
-@pytest.mark.parametrize(("tokens", "error"), GARBAGE)
+@pytest.mark.parametrize(("tokens", "error"), [*GARBAGE[1:], (-0.1, ValueError)])
 def test_price_call_at_what_is_no_cost_is_refused(tokens, error, limiter, bucket):
     """P22: A cost callable that returns garbage fails the call, which neither pays nor runs."""
     ran = []
@@ -75,6 +85,92 @@ def test_charge_any_real_number(tokens, limiter, bucket):
     assert limiter.cost(tokens)(len)("abc") == 3
     assert limiter.cost(lambda _: tokens)(len)("abc") == 3
     assert bucket.available_tokens == 60
+
+
+@pytest.mark.parametrize(
+    "zero", [0, 0.0, -0.0, Fraction(0), Decimal(0), Decimal("-0E+99"), np.int64(0), np.float32(0)]
+)
+def test_price_call_at_zero_is_free(zero, limiter, bucket):
+    """P22: A computed cost of 0 is free, whatever the bucket holds; a literal 0 is refused."""
+    bucket.allow(100)
+    looked_up = []
+    asked = (RateLimiter(bucket, block=False), CallCharge({}, lambda _: zero, looked_up.append))
+
+    async def measure(text):
+        return len(text)
+
+    for limit in (asked[0].cost(lambda _: zero), lambda func: wrap(func, asked[1])):
+        assert limit(len)("abc") == 3
+        assert asyncio.run(limit(measure)("abc")) == 3
+    assert (bucket.available_tokens, looked_up) == (0, [])
+    with pytest.raises(ValueError, match="tokens must be above 0"):
+        limiter.cost(zero)
+
+
+def test_price_call_at_zeros_of_a_group_asks_the_group():
+    """A computed mapping is handed on as it is, zeros and all."""
+    asked = []
+
+    class Group(RateLimiter):
+        def _take(self, tokens):
+            asked.append(tokens)
+
+    group = BucketGroup(a=TokenBucket(1, 1), b=TokenBucket(1, 1))
+    assert Group(group).cost(lambda _: {"a": 0, "b": 0})(len)("abc") == 3
+    assert asked == [{"a": 0, "b": 0}]
+
+
+class AsyncCall:
+    async def __call__(self, *_):
+        return 1
+
+    async def method(self, *_):
+        return 1
+
+
+async def price_async(*_):
+    return 1
+
+
+@pytest.mark.parametrize(
+    "function",
+    [price_async, partial(price_async), AsyncCall(), AsyncCall().method, partial(AsyncCall())],
+    ids=["function", "partial", "object", "method", "partial of object"],
+)
+def test_decorate_with_async_cost_or_key_is_refused(function, limiter):
+    """P22: What would be a coroutine instead of a cost or a key is refused when decorating."""
+    with pytest.raises(TypeError, match="cost must be a plain function; a coroutine is no cost"):
+        limiter.cost(function)
+    with pytest.raises(TypeError, match="key must be a plain function; a coroutine is no key"):
+        rate_limited(1, 1, key=function)
+
+
+def test_call_with_a_coroutine_for_cost_or_key_is_refused(limiter, bucket):
+    """P22: A plain function that hands on a coroutine is found out by the first call."""
+
+    def plain(*_):
+        return price_async()
+
+    with pytest.raises(TypeError, match="cost must be a plain function"):
+        limiter.cost(plain)(len)("abc")
+    with pytest.raises(TypeError, match="key must be a plain function"):
+        rate_limited(1, 1, key=plain)(len)("abc")
+    assert bucket.available_tokens == 100
+
+
+@pytest.mark.parametrize("call", [lambda made: made(), lambda made: made(len, len)])
+def test_use_decorator_as_the_function_says_what_to_write(call, limiter):
+    """A function that was given for the cost by mistake is told how a cost is given."""
+
+    def function(x=1):
+        return x
+
+    for made in (limiter.cost(function), limiter.cost(2), rate_limited(1, 1)):
+        with pytest.raises(TypeError, match=r"@limiter\.cost\(2\) or.*above a function") as error:
+            call(made)
+        assert "<locals>" not in str(error.value)
+    with pytest.raises(TypeError, match="takes the function for what computes the cost"):
+        limiter.cost(function)(5)
 
 
 def test_charge_fraction_of_token(limiter, bucket):

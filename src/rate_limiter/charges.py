@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Hashable
+from decimal import Decimal
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from numbers import Real
+from types import CoroutineType
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from .bucket import BaseBucket, Tokens
+from .callables import is_async
 
 __all__ = ["CallCharge", "Cost", "FixedCharge", "charging"]
 
@@ -69,6 +73,9 @@ class CallCharge:
     """
 
     def __init__(self, limiter: Any, cost: Cost, key: Callable[..., Hashable] | None) -> None:
+        for name, function in (("cost", cost), ("key", key)):
+            if callable(function) and is_async(function):
+                raise TypeError(f"{name} must be a plain function; a coroutine is no {name}")
         self.limiter = limiter
         self._cost = cost
         self._key = key
@@ -80,25 +87,45 @@ class CallCharge:
     def run(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens of this call, or wait for them, or raise."""
         limiter, tokens = self._bill(args, kwargs)
-        limiter._take(tokens)
+        if limiter is not None:
+            limiter._take(tokens)
 
     async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens of this call as `run` does, from within a task."""
         limiter, tokens = self._bill(args, kwargs)
-        await limiter._take_async(tokens)
+        if limiter is not None:
+            await limiter._take_async(tokens)
 
     def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
         """Take the tokens of this call as `run` does, or return what waits for them."""
         limiter, tokens = self._bill(args, kwargs)
-        return _take_or_wait(limiter, tokens)
+        return None if limiter is None else _take_or_wait(limiter, tokens)
 
-    def _bill(self, args: Arguments, kwargs: Keywords) -> tuple[Limiter, Tokens]:
-        """Return whom to pay, and how much."""
-        cost = self._cost
-        tokens = cost(*args, **kwargs) if callable(cost) else cost
+    def _bill(self, args: Arguments, kwargs: Keywords) -> tuple[Limiter | None, Tokens]:
+        """Return whom to pay, or None where a call is free, and how much."""
+        cost: Any = self._cost
+        if callable(cost):
+            cost = _no_coroutine("cost", cost(*args, **kwargs))
+            if _is_zero(cost):
+                return None, cost
         if self._key is None:
-            return self.limiter, tokens
-        return self.limiter[self._key(*args, **kwargs)], tokens
+            return self.limiter, cost
+        return self.limiter[_no_coroutine("key", self._key(*args, **kwargs))], cost
+
+
+def _no_coroutine(name: str, result: Any) -> Any:
+    """Return what a cost or key function returned, if it was a plain function."""
+    if isinstance(result, CoroutineType):
+        result.close()
+        raise TypeError(f"{name} must be a plain function; this one returned a coroutine")
+    return result
+
+
+def _is_zero(tokens: Any) -> bool:
+    """Tell whether a cost is the number 0, which False is not."""
+    if isinstance(tokens, bool) or not isinstance(tokens, Real | Decimal):
+        return False
+    return not tokens
 
 
 def _take_or_wait(limiter: Limiter, tokens: Tokens) -> Wait | None:
@@ -125,10 +152,17 @@ def _in_event_loop() -> bool:
 Charge: TypeAlias = FixedCharge | CallCharge
 
 
+def _is_argument(charge: Charge, given: Any) -> bool:
+    """Tell whether a decorator was given what a function that costs something would be."""
+    decorated = callable(given) or hasattr(given, "__get__")
+    return isinstance(charge, CallCharge) and not decorated
+
+
 def charging(
     limiter: Any,
     cost: Cost = 1,
     key: Callable[..., Hashable] | None = None,
+    check: Callable[[Any], None] | None = None,
 ) -> Callable[[F], F]:
     """Make a decorator that charges each call.
 
@@ -136,10 +170,11 @@ def charging(
         limiter: The limiter to pay, or with a key what to look it up in.
         cost: A number of tokens, or a callable that gets the call's arguments and returns one.
         key: A callable that gets the call's arguments and returns what to look `limiter` up by.
+        check: Gets what is to be decorated, and raises if the key does not suit it.
 
     Raises:
         CostExceedsCapacity: No call could ever pay this number, and the limiter does not wait.
-        TypeError: `cost` is neither a real number nor a callable.
+        TypeError: `cost` is neither a real number nor a callable, or it or `key` is asynchronous.
         ValueError: `cost` is a number that is not positive and finite.
     """
     charge: Charge
@@ -147,10 +182,20 @@ def charging(
         charge = FixedCharge(limiter, cost)
     else:
         charge = CallCharge(limiter, cost, key)
+    return cast(Callable[[F], F], partial(_decorate, charge, check))
 
-    def decorate(func: F) -> F:
-        from .wrapping import wrap  # wrapt imports asyncio, which only who decorates has to pay for
 
-        return wrap(func, charge)
+def _decorate(
+    charge: Charge, check: Callable[[Any], None] | None, *given: Any, **named: Any
+) -> Any:
+    from .wrapping import wrap  # wrapt imports asyncio, which only who decorates has to pay for
 
-    return decorate
+    if len(given) != 1 or named or _is_argument(charge, given[0]):
+        raise TypeError(
+            "a decorator is given one callable: write @limiter, @limiter.cost(2) or "
+            "@limiter.cost(lambda ids: len(ids)) above a function, or limiter.cost(2)(function); "
+            "limiter.cost(function) takes the function for what computes the cost"
+        )
+    if check is not None:
+        check(given[0])
+    return wrap(given[0], charge)

@@ -179,6 +179,16 @@ def test_wait_for_plain_function_that_returns_no_awaitable(limiter, clock):
     assert asyncio.run(main()) == [None, "b"]
 
 
+def test_call_free_plain_function_in_a_loop(limiter):
+    """A call that costs nothing is called at once, whatever the bucket holds."""
+    limited = limiter.cost(len)(sdk(fetch))
+
+    async def main():
+        return await limited("a"), await limited("")
+
+    assert asyncio.run(main()) == (["a"], [""])
+
+
 class Awaited(AsyncBucket):
     """A bucket whose answers are awaited; it takes what it is asked for."""
 
