@@ -102,7 +102,8 @@ def test_refuse_bad_cost_with_a_key_as_well(options):
 
 def test_use_without_parentheses_is_refused():
     """A bare `@rate_limited` is a TypeError when the class or function is defined."""
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'rate'"):
+    message = r"got fetch: write @rate_limited\(capacity=10, rate=5\)"
+    with pytest.raises(TypeError, match=message):
 
         @rate_limited
         def fetch():
@@ -111,8 +112,10 @@ def test_use_without_parentheses_is_refused():
 
 def test_use_without_rate_is_refused():
     """`@rate_limited()` has no default limit."""
-    with pytest.raises(TypeError, match="'capacity' and 'rate'"):
+    with pytest.raises(TypeError, match="'capacity' and 'rate', got nothing"):
         rate_limited()
+    with pytest.raises(TypeError, match=r"got None: write @rate_limited\(capacity=7, rate=5\)"):
+        rate_limited(7)
 
 
 @pytest.mark.parametrize("target", [None, 3, property(len)])

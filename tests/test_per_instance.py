@@ -5,6 +5,7 @@ import gc
 import threading
 import time
 import weakref
+from functools import lru_cache, partial, partialmethod, singledispatchmethod
 
 import pytest
 
@@ -119,15 +120,81 @@ def test_call_of_an_instance_with_slots_is_limited():
         client.fetch()
 
 
-def test_call_of_a_function_without_self_raises():
-    """A call that has no instance says that per_instance is for methods."""
-
-    @rate_limited(1, 1, key=per_instance)
-    def fetch(*, url):
+class Plain:
+    def fetch(self, url="/"):
         return url
 
+    def of_any(*args):
+        return args
+
+    @staticmethod
+    def static(url):
+        return url
+
+    def __call__(self, url):
+        return url
+
+
+def with_self_for_later(self, url="/"):
+    return url
+
+
+def by_keyword(*, url):
+    return url
+
+
+def of_any(*args):
+    return args
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        lambda url: url,
+        lambda: 1,
+        by_keyword,
+        of_any,
+        len,
+        max,
+        Plain,
+        Plain(),
+        Plain().fetch,
+        vars(Plain)["static"],
+        partialmethod(vars(Plain)["static"], url="/"),
+        partial(Plain.fetch, Plain()),
+    ],
+    ids=lambda target: getattr(target, "__name__", type(target).__name__),
+)
+def test_decorate_what_has_no_self_is_refused(target):
+    """What will never be called with an instance says so when it is decorated."""
+    with pytest.raises(TypeError, match="key=per_instance is for methods, whose first parameter"):
+        rate_limited(1, 1, key=per_instance)(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        with_self_for_later,
+        Plain.fetch,
+        Plain.of_any,
+        classmethod(lambda cls: 1),
+        lru_cache(Plain.fetch),
+        partialmethod(Plain.fetch, "/"),
+        singledispatchmethod(Plain.fetch),
+        str.upper,
+        dict.pop,
+    ],
+    ids=lambda target: getattr(target, "__name__", type(target).__name__),
+)
+def test_decorate_what_has_self_is_accepted(target):
+    """Functions whose first parameter is self are methods, wherever they were written."""
+    assert len(rate_limited(1, 1, key=per_instance)(target).limiter) == 0
+
+
+def test_call_of_a_method_without_an_instance_raises():
+    """P22: A call that was given no instance says that it has none."""
     with pytest.raises(TypeError, match="for methods"):
-        fetch(url="/")
+        make_client().fetch(url="/")
 
 
 def test_call_with_cost_and_instance_charges_what_it_costs():

@@ -8,11 +8,13 @@ from functools import partial, partialmethod, singledispatchmethod
 from types import MethodType, WrapperDescriptorType
 from typing import Any
 
-__all__ = ["UNBOUND", "first_arguments", "function_of", "innermost", "is_async"]
+__all__ = ["UNBOUND", "first_arguments", "function_of", "innermost", "is_async", "takes_self"]
 
 UNBOUND: tuple[type[Any], ...] = (classmethod, partialmethod, singledispatchmethod)
 """What can be called only once it is bound."""
 _SHELLS: tuple[type[Any], ...] = (*UNBOUND, staticmethod, partial, MethodType)
+_UNBINDING: tuple[type[Any], ...] = (staticmethod, partial, MethodType, type)
+_SELVES = {"self", "cls", "mcs", "mcls", "this"}
 
 
 def function_of(func: Any) -> Any:
@@ -65,3 +67,24 @@ def _without_dispatch(func: Any) -> Any:
     while type(func) is partialmethod or type(func) is singledispatchmethod:
         func = func.func
     return func
+
+
+def takes_self(func: Any) -> bool:
+    """Tell whether `func` is the method of a class: it binds, and its first parameter says so.
+
+    A function is one by its first parameter's name, for it does not know whether it will be in a
+    class; `*args` says so in the body of a class alone.
+    """
+    function, binds = function_of(func), hasattr(func.__class__, "__get__")
+    if not binds or isinstance(_without_dispatch(func), _UNBINDING):
+        return False
+    try:
+        first = next(iter(inspect.signature(function).parameters.values()), None)
+    except ValueError:  # written in C, it does not say
+        return True
+    if first is None or first.kind in {first.KEYWORD_ONLY, first.VAR_KEYWORD}:
+        return False
+    if first.kind is first.VAR_POSITIONAL:
+        where = function.__qualname__.rpartition(".")[0]
+        return bool(where) and not where.endswith("<locals>")
+    return first.name in _SELVES or first.name.startswith("_")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .bucket import BaseBucket
+from .callables import takes_self
 from .charges import Cost, charging
 from .clock import Clock
 from .keyed import InstanceRateLimiter, KeyedRateLimiter, per_instance
@@ -21,8 +22,8 @@ F = TypeVar("F")
 
 
 def rate_limited(
-    capacity: Number,
-    rate: Number | str,
+    capacity: Number | None = None,
+    rate: Number | str | None = None,
     cost: Cost = 1,
     block: bool = True,
     *,
@@ -43,15 +44,24 @@ def rate_limited(
     coroutine functions, generators, async generators, partials and callable objects, and leaves
     each what it was. The limiter is found as `.limiter` on the result.
 
+    A class stays that very class: its `__init__` is limited, so that a new instance pays once, also
+    one of a subclass that calls `super().__init__`. Instances that are unpickled or copied pay
+    nothing. The limiter goes above or below `@dataclass`. Classes that cannot be changed, such as
+    `list` and enumerations, are wrapped.
+
+    A plain function that returns what a coroutine function returns, as clients of web services
+    have, is called at once if the tokens are there. If not, the call blocks where no event loop
+    runs; in a task it returns what is to be awaited: the tokens, then the result.
+
     Args:
         capacity: The most tokens the bucket holds.
         rate: Tokens per second, or a rate in words such as "100/minute".
-        cost: Tokens per call, or a callable that gets the call's arguments, `self` included, and
-            returns them.
+        cost: Tokens per call, or a callable that gets the call's arguments, `self` included unless
+            it was bound before, and returns them. A call for which it returns 0 is free.
         block: Whether a call waits for missing tokens; if not, it raises `RateLimitExceeded`.
         timeout: The most seconds a call waits; None waits as long as it takes.
         key: A callable that gets the call's arguments and returns a hashable: one bucket for each.
-            `per_instance`: one bucket for each `self`.
+            `per_instance`: one bucket for each `self`, which makes it one for methods.
         clock: Where time comes from; the machine's monotonic clock if None.
         make_bucket: A callable that gets `capacity` and tokens per second, and if there is a `key`,
             what it returned for the call, and returns a bucket; a `TokenBucket` if None.
@@ -61,10 +71,9 @@ def rate_limited(
         TypeError: An argument is of the wrong kind.
         ValueError: A number is out of range, or `rate` is not in a form that can be read.
     """
-    tokens_per_second = parse_rate(rate)[1] if isinstance(rate, str) else rate
+    terms = _terms(capacity, rate)
     if make_bucket is not None and clock is not None:
         raise ValueError("clock is for the default bucket; give it to what make_bucket makes")
-    terms = (capacity, tokens_per_second)
     local = partial(TokenBucket, *terms, clock=clock)
     limiter: RateLimiter[Any] = RateLimiter(local(), block=block, timeout=timeout)
     if not callable(cost):
@@ -77,8 +86,37 @@ def rate_limited(
         raise TypeError(f"key must be a callable that gets the call's arguments, got {shown(key)}")
     make = local if make_bucket is None else _for_keys(make_bucket, *terms)
     if key is per_instance:
-        return charging(InstanceRateLimiter(make, block, timeout), cost, key)
+        return charging(InstanceRateLimiter(make, block, timeout), cost, key, _check_takes_self)
     return charging(KeyedRateLimiter(make, block=block, timeout=timeout), cost, key)
+
+
+def _terms(capacity: Any, rate: Any) -> tuple[Any, Any]:
+    """Return the capacity and tokens per second, or say how to give them."""
+    if callable(capacity) or capacity is None:
+        given = _name(capacity) if callable(capacity) else "nothing"
+        raise TypeError(
+            f"a limit needs 'capacity' and 'rate', got {given}: "
+            "write @rate_limited(capacity=10, rate=5) above what it limits"
+        )
+    if rate is None:
+        raise TypeError(
+            "tokens_per_second must be a real number such as 5, or words such as '5/second', "
+            f"got None: write @rate_limited(capacity={shown(capacity)}, rate=5)"
+        )
+    return capacity, parse_rate(rate)[1] if isinstance(rate, str) else rate
+
+
+def _check_takes_self(func: Any) -> None:
+    """Refuse what has no instance to keep a bucket for."""
+    if not takes_self(func):
+        raise TypeError(
+            f"key=per_instance is for methods, whose first parameter is self, and {_name(func)} is "
+            "none; leave the key out, or give a function that returns what to tell calls apart by"
+        )
+
+
+def _name(func: Any) -> str:
+    return getattr(func, "__name__", None) or type(func).__name__
 
 
 def _for_keys(make_bucket: Callable[..., BaseBucket], *terms: Any) -> Callable[[Any], BaseBucket]:

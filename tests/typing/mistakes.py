@@ -35,8 +35,7 @@ async def check_calls() -> None:
 
 
 def check_decorators() -> None:
-    rate_limited(10)  # type: ignore[call-arg]
-    rate_limited(function)  # type: ignore[call-arg,arg-type]
+    rate_limited(function)  # type: ignore[arg-type]
     rate_limited("10", 5)  # type: ignore[arg-type]
     rate_limited(10, 5, "1")  # type: ignore[arg-type]
     rate_limited(10, 5, 1, "yes")  # type: ignore[arg-type]
