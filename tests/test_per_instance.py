@@ -135,6 +135,13 @@ class Plain:
         return url
 
 
+def make_local():
+    def local(*args):
+        return args
+
+    return local
+
+
 def with_self_for_later(self, url="/"):
     return url
 
@@ -152,6 +159,7 @@ def of_any(*args):
     [
         lambda url: url,
         lambda: 1,
+        make_local(),
         by_keyword,
         of_any,
         len,
@@ -175,6 +183,7 @@ def test_decorate_what_has_no_self_is_refused(target):
     "target",
     [
         with_self_for_later,
+        lambda _: 1,
         Plain.fetch,
         Plain.of_any,
         classmethod(lambda cls: 1),

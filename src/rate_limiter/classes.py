@@ -139,7 +139,7 @@ def _with_self(signature: inspect.Signature) -> inspect.Signature:
     return signature.replace(parameters=[itself, *signature.parameters.values()])
 
 
-# Exceptions, and what else says how it is to be made again, are unpickled by a call of their class.
+# Exceptions, and what else says how it is to be made again, are unpickled by a call that makes one.
 
 
 class _UnlessRemade(OtherArguments):
@@ -162,17 +162,18 @@ def _reducing(cls: type[Any]) -> Callable[[Any, Any], Any]:
     def __reduce_ex__(self: Any, protocol: Any) -> Any:  # noqa: N807 - it becomes that method
         reduce = super(cls, self).__reduce_ex__ if own is None else MethodType(own, self)
         reduced: Any = reduce(protocol)
-        if not isinstance(reduced, str) and reduced[0] is type(self):
-            return _remake, (reduced[0], *reduced[1]), *reduced[2:]
-        return reduced
+        if isinstance(reduced, str):  # by its name
+            return reduced
+        make, args, *state = reduced
+        return _remake, (type(self), make, *args), *state
 
     return __reduce_ex__
 
 
-def _remake(cls: type[Any], *args: Any) -> Any:
-    """Call a class for an instance that was pickled or is copied."""
+def _remake(cls: type[Any], make: Callable[..., Any], *args: Any) -> Any:
+    """Make an instance of `cls` again that was pickled, or is copied."""
     token = _remade.set(cls)
     try:
-        return cls(*args)
+        return make(*args)
     finally:
         _remade.reset(token)

@@ -126,8 +126,6 @@ class _BoundWrapper(_Wrapper):
         self, parent: _Wrapper, bound: Any, instance: Any, owner: type[Any] | None
     ) -> None:
         first: Arguments = first_arguments(parent.__wrapped__, instance, owner)
-        if hasattr(bound, "__self__"):
-            first = (bound.__self__,)
         before = OtherArguments(parent._self_before, lambda args: first + args)
         super().__init__(bound, before, parent._self_make_call)
         self._self_bound = parent, instance, owner

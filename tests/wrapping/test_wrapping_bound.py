@@ -107,6 +107,33 @@ def test_take_bound_limited_method_apart_keeps_the_limit(name, take_apart):
     assert LIMITER.bucket.available_tokens == before - 1
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_refer_weakly_to_limited_method(name):
+    """A weak reference to a method lasts as long as its instance, as without a limit."""
+    client = Client()
+    method = weakref.WeakMethod(getattr(client, name))
+    assert method()()[0] == (Client if "classmethod" in name else client)
+
+
+def test_bind_descriptor_that_changes_its_mind(limiter, paid):
+    """A descriptor that binds to one function after another is limited through each."""
+
+    class Alternates:
+        def __init__(self):
+            self.functions = [lambda self: "a", lambda self: "b"]
+
+        def __get__(self, instance, owner):
+            return self.functions.pop(0).__get__(instance)
+
+        def __call__(self):
+            """Be callable."""
+
+    class Thing:
+        fetch = limiter(Alternates())
+
+    assert [Thing().fetch(), Thing().fetch(), paid()] == ["a", "b", 2]
+
+
 def test_take_method_from_class_gives_the_function():
     """Through the class it is the function itself, as without a limit."""
     assert Client.fetch is vars(Client)["fetch"]
@@ -243,7 +270,8 @@ def test_bind_limited_partialmethod_has_no_function(duplicate):
     assert not hasattr(client.twice, "__func__")
     again = duplicate(client.twice)
     before = LIMITER.bucket.available_tokens
-    assert again() == [client, "b"]
+    itself, word = again()
+    assert (itself is client, word) == (duplicate is copy.copy, "b")
     assert LIMITER.bucket.available_tokens == before - 1
 
 

@@ -118,6 +118,21 @@ class Day(date):
 
 
 @LIMITER
+class Rebuilt:
+    """Is made again by a constructor of its own."""
+
+    def __init__(self, size):
+        self.size = size
+
+    @classmethod
+    def rebuild(cls, size):
+        return cls(size)
+
+    def __reduce__(self):
+        return self.rebuild, (self.size,)
+
+
+@LIMITER
 class Mapping(dict):
     size = property(len)
 
@@ -162,6 +177,7 @@ KINDS = [
     Error,
     OwnError,
     Day,
+    Rebuilt,
     Mapping,
     Box,
     Sub,
@@ -191,6 +207,7 @@ def test_duplicate_instance_of_limited_class_pays_nothing(kind, duplicate):
     again, tokens = paid_by(lambda: duplicate(made))
     assert type(again) is kind
     assert (again.size, tokens) == (3, 0)
+    assert paid_by(lambda: kind(4).size) == (4, 1)
 
 
 @every_kind

@@ -164,10 +164,11 @@ def test_drop_waiting_call_of_plain_function_costs_nothing(limiter):
     assert limiter.bucket.retry_after() == 1
 
 
-def test_wait_for_plain_function_that_returns_no_awaitable(limiter, clock):
+@pytest.mark.parametrize("cost", [1, len], ids=["fixed", "computed"])
+def test_wait_for_plain_function_that_returns_no_awaitable(cost, limiter, clock):
     """A function that has run the coroutine itself returns what came out."""
 
-    @limiter
+    @limiter.cost(cost)
     @functools.wraps(fetch)
     def run(word):
         return word
