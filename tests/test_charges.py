@@ -145,12 +145,14 @@ def test_decorate_with_async_cost_or_key_is_refused(function, limiter):
         rate_limited(1, 1, key=function)
 
 
-def test_call_with_a_coroutine_for_cost_or_key_is_refused(limiter, bucket):
-    """P22: A plain function that hands on a coroutine is found out by the first call."""
+class ToAwait:
+    def __await__(self):
+        """Be awaitable."""
 
-    def plain(*_):
-        return price_async()
 
+@pytest.mark.parametrize("plain", [lambda *_: price_async(), lambda *_: ToAwait()])
+def test_call_with_an_awaitable_for_cost_or_key_is_refused(plain, limiter, bucket):
+    """P22: A plain function that hands on what is to be awaited is found out by the first call."""
     with pytest.raises(TypeError, match="cost must be a plain function"):
         limiter.cost(plain)(len)("abc")
     with pytest.raises(TypeError, match="key must be a plain function"):

@@ -105,20 +105,24 @@ class CallCharge:
         """Return whom to pay, or None where a call is free, and how much."""
         cost: Any = self._cost
         if callable(cost):
-            cost = _no_coroutine("cost", cost(*args, **kwargs))
+            cost = _at_hand("cost", cost(*args, **kwargs))
             if _is_zero(cost):
                 return None, cost
         if self._key is None:
             return self.limiter, cost
-        return self.limiter[_no_coroutine("key", self._key(*args, **kwargs))], cost
+        return self.limiter[_at_hand("key", self._key(*args, **kwargs))], cost
 
 
-def _no_coroutine(name: str, result: Any) -> Any:
-    """Return what a cost or key function returned, if it was a plain function."""
+def _at_hand(name: str, result: Any) -> Any:
+    """Return what a cost or key function returned, if it is not to be awaited first."""
+    kind: type[Any] = type(result)
+    if not hasattr(kind, "__await__"):
+        return result
     if isinstance(result, CoroutineType):
-        result.close()
-        raise TypeError(f"{name} must be a plain function; this one returned a coroutine")
-    return result
+        result.close()  # or it would warn that nobody has awaited it
+    raise TypeError(
+        f"{name} must be a plain function; this one returned a {kind.__name__} to await"
+    )
 
 
 def _is_zero(tokens: Any) -> bool:

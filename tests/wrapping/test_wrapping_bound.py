@@ -112,6 +112,7 @@ def test_refer_weakly_to_limited_method(name):
     """A weak reference to a method lasts as long as its instance, as without a limit."""
     client = Client()
     method = weakref.WeakMethod(getattr(client, name))
+    getattr(client, name)()
     assert method()()[0] == (Client if "classmethod" in name else client)
 
 
