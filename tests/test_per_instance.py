@@ -159,7 +159,6 @@ def of_any(*args):
     [
         lambda url: url,
         lambda: 1,
-        make_local(),
         by_keyword,
         of_any,
         len,
@@ -184,6 +183,7 @@ def test_decorate_what_has_no_self_is_refused(target):
     [
         with_self_for_later,
         lambda _: 1,
+        make_local(),
         Plain.fetch,
         Plain.of_any,
         classmethod(lambda cls: 1),

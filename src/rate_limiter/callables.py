@@ -73,7 +73,7 @@ def takes_self(func: Any) -> bool:
     """Tell whether `func` is the method of a class: it binds, and its first parameter says so.
 
     A function is one by its first parameter's name, for it does not know whether it will be in a
-    class; `*args` says so in the body of a class alone.
+    class. `*args` may be for self, where a class or a decorator has made the function.
     """
     function, binds = function_of(func), hasattr(func.__class__, "__get__")
     if not binds or isinstance(_without_dispatch(func), _UNBINDING):
@@ -85,6 +85,5 @@ def takes_self(func: Any) -> bool:
     if first is None or first.kind in {first.KEYWORD_ONLY, first.VAR_KEYWORD}:
         return False
     if first.kind is first.VAR_POSITIONAL:
-        where = function.__qualname__.rpartition(".")[0]
-        return bool(where) and not where.endswith("<locals>")
+        return "." in function.__qualname__
     return first.name in _SELVES or first.name.startswith("_")

@@ -18,6 +18,7 @@ __all__ = [
     "OtherArguments",
     "Wait",
     "call_maker",
+    "never",
 ]
 
 Arguments: TypeAlias = tuple[Any, ...]
@@ -55,6 +56,11 @@ class Before(Protocol):
             What is to be called and awaited instead; None if it is done.
         """
         ...
+
+
+def never() -> bool:
+    """Be the `quick` of what cannot be done without the arguments."""
+    return False
 
 
 class OtherArguments:
@@ -103,10 +109,20 @@ def call_maker(func: Any) -> MakeCall:
 
 def _calling(func: Any, before: Before) -> Call:
     quick, run = before.quick, before.run
+    if quick is never:
+        return _calling_slowly(func, run)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if not quick():
             run(args, kwargs)
+        return func(*args, **kwargs)
+
+    return call
+
+
+def _calling_slowly(func: Any, run: Callable[[Arguments, Keywords], None]) -> Call:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        run(args, kwargs)
         return func(*args, **kwargs)
 
     return call

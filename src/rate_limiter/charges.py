@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from decimal import Decimal
 from functools import partial
 from numbers import Real
@@ -12,13 +12,12 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from .bucket import BaseBucket, Tokens
 from .callables import is_async
+from .calls import Arguments, Keywords, Wait, never
 
 __all__ = ["CallCharge", "Cost", "FixedCharge", "charging"]
 
 F = TypeVar("F")
-Arguments: TypeAlias = tuple[Any, ...]
-Keywords: TypeAlias = dict[str, Any]
-Wait: TypeAlias = Callable[[], Awaitable[object]]
+_AT_HAND = {str, int, float, tuple, bytes}  # so that most calls are spared the look
 Cost: TypeAlias = Tokens | Callable[..., Tokens]
 """Tokens, or a callable that is given a call's arguments and returns them."""
 
@@ -77,12 +76,9 @@ class CallCharge:
             if callable(function) and is_async(function):
                 raise TypeError(f"{name} must be a plain function; a coroutine is no {name}")
         self.limiter = limiter
+        self.quick = never
         self._cost = cost
         self._key = key
-
-    def quick(self) -> bool:
-        """Say no, because only the arguments tell what to pay."""
-        return False
 
     def run(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens of this call, or wait for them, or raise."""
@@ -115,10 +111,10 @@ class CallCharge:
 
 def _at_hand(name: str, result: Any) -> Any:
     """Return what a cost or key function returned, if it is not to be awaited first."""
-    kind: type[Any] = type(result)
-    if not hasattr(kind, "__await__"):
+    kind = result.__class__
+    if kind in _AT_HAND or not hasattr(kind, "__await__"):
         return result
-    if isinstance(result, CoroutineType):
+    if kind is CoroutineType:
         result.close()  # or it would warn that nobody has awaited it
     raise TypeError(
         f"{name} must be a plain function; this one returned a {kind.__name__} to await"
