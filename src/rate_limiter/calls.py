@@ -18,6 +18,7 @@ __all__ = [
     "OtherArguments",
     "Wait",
     "call_maker",
+    "named_as",
     "never",
 ]
 
@@ -104,6 +105,15 @@ def call_maker(func: Any) -> MakeCall:
     return _calling
 
 
+def named_as(func: Any, call: Call) -> Call:
+    """Give a call the names of `func`, which its tasks and generators show of themselves."""
+    for name in ("__name__", "__qualname__"):
+        shown = getattr(func, name, None)
+        if isinstance(shown, str):
+            setattr(call, name, shown)
+    return call
+
+
 # Each asks `quick` itself: a call for it would take as long as all the rest.
 
 
@@ -165,6 +175,7 @@ def _calling_or_waiting(func: Any, before: Before) -> Call:
         result = func(*args, **kwargs)
         return await result if inspect.isawaitable(result) else result
 
+    call_later = named_as(func, call_later)
     return call
 
 

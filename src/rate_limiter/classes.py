@@ -81,6 +81,10 @@ class _Inherited:
         except ValueError:  # some built-in classes do not say
             self._signature = None
 
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        if owner.__qualname__ == self._cls.__qualname__:  # made anew, to have slots
+            self._cls = owner
+
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
 

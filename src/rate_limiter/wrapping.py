@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import wrapt
 
 from .callables import UNBOUND, first_arguments
-from .calls import Arguments, Before, MakeCall, OtherArguments, call_maker
+from .calls import Arguments, Before, MakeCall, OtherArguments, call_maker, named_as
 from .classes import wrap_class
 from .rates import shown
 
@@ -43,12 +43,7 @@ class _Wrapper(wrapt.FunctionWrapper[..., Any]):
         self._self_make_call = make_call
         self._self_inner: Any = None
         self._self_name: str | None = None
-        call = make_call(wrapped, before)
-        for name in ("__name__", "__qualname__"):  # which a task or a generator shows of itself
-            shown_as = getattr(wrapped, name, None)
-            if isinstance(shown_as, str):
-                setattr(call, name, shown_as)
-        _set_call(self, call)
+        _set_call(self, named_as(wrapped, make_call(wrapped, before)))
 
     @property
     def limiter(self) -> Any:

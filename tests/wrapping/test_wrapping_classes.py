@@ -429,6 +429,7 @@ def test_make_attrs_class_of_limited_class(slots):
         size: int
 
     assert paid_by(lambda: (Below(size=3).size, Above(3).size)) == ((3, 3), 2)
+    assert inspect.signature(Below) == inspect.signature(Above)
 
 
 def test_call_limited_init_for_another_class():
@@ -438,6 +439,7 @@ def test_call_limited_init_for_another_class():
         __init__ = Inherits.__init__
 
     assert paid_by(lambda: type(Borrows())) == (Borrows, 1)
+    assert paid_by(lambda: Inherits(3).size) == (3, 1)
 
 
 def test_limit_class_that_has_a_limiter_keeps_its_own():

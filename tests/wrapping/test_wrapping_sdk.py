@@ -157,7 +157,7 @@ def test_drop_waiting_call_of_plain_function_costs_nothing(limiter):
 
     async def main():
         await limited("a")
-        with pytest.warns(RuntimeWarning, match="never awaited"):
+        with pytest.warns(RuntimeWarning, match="'fetch' was never awaited"):
             limited("b")
 
     asyncio.run(main())
