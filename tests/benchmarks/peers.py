@@ -15,11 +15,12 @@ from importlib.metadata import version
 import limits
 import ratelimit
 from aiolimiter import AsyncLimiter
-from bench import PLENTY, Measure, awaiting, least, line, statement
+from calls import PLENTY, allowed
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
+from measuring import Measure, Pair, awaiting, compare, statement
 from pyrate_limiter import Limiter, Rate
-from reference import Reference
+from table import heading
 from throttled import Throttled, per_sec
 
 from rate_limiter import TokenBucket
@@ -55,11 +56,11 @@ def peers(loop: asyncio.AbstractEventLoop) -> dict[str, Measure]:
 def main() -> None:
     logging.disable()
     loop = asyncio.new_event_loop()
-    reference = {"reference": statement("f()", f=Reference(PLENTY, 1).allow)}
-    best = least(reference | peers(loop), rounds=50)
+    pairs = [Pair(name, measure, allowed()) for name, measure in peers(loop).items()]
+    heading("one check / one reference allow()")
+    for figure in compare(pairs, rounds=50):
+        figure.print()
     loop.close()
-    for name, seconds in best.items():
-        line(name, f"{seconds / best['reference']:.1f}", "", "", f"{seconds * 1e9:6.0f} ns")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from redis_scripts import CALLS, MICRO, PLENTY, ROUNDS, server_times
+from table import Figure
 
 from rate_limiter import BucketGroup
 from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket
@@ -37,16 +38,6 @@ LIMITS = {  # of up to three digits, as people write them
     "128 at 128/s": (128, 128),
 }
 REPEATED = 3  # times that each decision is made to count its commands
-
-
-@dataclass
-class Figure:
-    """What was measured, and the most that it should be."""
-
-    label: str
-    value: float
-    target: float | None = None
-    detail: str = ""
 
 
 def left_out() -> str | None:

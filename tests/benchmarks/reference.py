@@ -1,4 +1,7 @@
-"""The smallest token bucket that is right under threads, which the package is measured against."""
+"""The bucket that speed is measured against: the fastest right one that pure Python allows.
+
+It takes 25 lines: floats, slots, one lock.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,25 @@ import threading
 import time
 
 
-class Reference:
-    def __init__(self, capacity: float, tokens_per_second: float) -> None:
-        self.capacity = capacity
-        self.tokens_per_second = tokens_per_second
-        self.tokens = capacity
+class ReferenceBucket:
+    __slots__ = ("capacity", "last", "lock", "rate", "tokens")
+
+    def __init__(self, capacity: float, rate: float) -> None:
+        self.capacity = self.tokens = float(capacity)
+        self.rate = float(rate)
         self.last = time.monotonic()
         self.lock = threading.Lock()
 
     def allow(self, tokens: float = 1) -> bool:
+        if tokens <= 0:
+            raise ValueError(tokens)
         with self.lock:
             now = time.monotonic()
-            accrued = (now - self.last) * self.tokens_per_second
-            self.tokens = min(self.capacity, self.tokens + accrued)
-            self.last = now
-            if self.tokens < tokens:
+            level = self.tokens + (now - self.last) * self.rate
+            if level > self.capacity:  # noqa: PLR1730 - min() is a call, and slower
+                level = self.capacity
+            if level < tokens:
                 return False
-            self.tokens -= tokens
+            self.tokens = level - tokens
+            self.last = now
             return True

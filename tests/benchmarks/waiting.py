@@ -1,15 +1,21 @@
-"""Measure the waiting line and the keys: rates reached, times that must stay linear, bytes."""
+"""Measure waiting: rates reached, times that must stay linear, processor time of a single wait."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-import tracemalloc
+from collections.abc import Iterator
 from threading import Thread
+from typing import Any
 
-from rate_limiter import KeyedRateLimiter, TokenBucket
+from table import Figure
+
+from rate_limiter import TokenBucket
+from rate_limiter.testing import ManualClock
 
 MANY = 10_000
+TIMES = 3  # of which the least counts
+MICRO = 1e6
 
 
 def rate_of_waiting_threads(seconds: float = 2.0, threads: int = 8, rate: int = 1_000) -> float:
@@ -34,7 +40,7 @@ def rate_of_waiting_threads(seconds: float = 2.0, threads: int = 8, rate: int = 
 
 
 async def queue(waiters: int) -> tuple[float, float]:
-    """Return the seconds that so many tasks take to join the line, and to be served at once."""
+    """Return the seconds that this many tasks take to join the line, and to be served at once."""
     bucket = TokenBucket(1, 10**9, initial_tokens=0)
     bucket.pause(waiters / 10_000)
     began = time.perf_counter()
@@ -48,7 +54,7 @@ async def queue(waiters: int) -> tuple[float, float]:
 
 
 async def cancellation(waiters: int) -> float:
-    """Return the seconds that a cancellation in the middle of so many takes."""
+    """Return the seconds that a cancellation in the middle of this many takes."""
     bucket = TokenBucket(1, 1e-3, initial_tokens=0)
     tasks = [asyncio.create_task(bucket.wait_async()) for _ in range(waiters)]
     await asyncio.sleep(0)
@@ -62,25 +68,44 @@ async def cancellation(waiters: int) -> float:
     return took
 
 
-def bytes_of_key(keys: int = 50_000) -> float:
-    """Return what a key takes, all told but the key itself."""
-    names = [f"user {number}" for number in range(keys)]
-    limiters = KeyedRateLimiter(lambda: TokenBucket(5, 1e-3))
-    tracemalloc.start()
-    for name in names:
-        limiters[name].bucket.allow()
-    taken = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    return taken / keys
+def alone(bucket: TokenBucket, waits: int) -> float:
+    """Return the processor time of a wait that nobody else is in line for, in microseconds."""
+    began = time.process_time()
+    for _ in range(waits):
+        bucket.wait()
+    return (time.process_time() - began) / waits * MICRO
 
 
-def figures() -> list[tuple[str, float, float, bool]]:
-    """Return what was measured: label, figure, target, and whether more is better."""
+async def alone_async(bucket: TokenBucket, waits: int) -> float:
+    """Return the same for a task."""
+    began = time.process_time()
+    for _ in range(waits):
+        await bucket.wait_async()
+    return (time.process_time() - began) / waits * MICRO
+
+
+def single_waits() -> Iterator[Figure]:
+    """Measure waits that are alone in line; on the manual clock none of them really sleeps."""
+    for name, rate, waits, options in [
+        ("manual clock", 1, 4_000, {"clock": ManualClock(auto_advance=True)}),
+        ("real clock", 1_000, 400, {}),
+    ]:
+
+        def make(rate: int = rate, options: dict[str, Any] = options) -> TokenBucket:
+            return TokenBucket(1, rate, initial_tokens=0, **options)
+
+        label = f"us of processor time, wait() alone in line, {name}"
+        yield Figure(label, min(alone(make(), waits) for _ in range(TIMES)))
+        label = f"us of processor time, wait_async() alone in line, {name}"
+        yield Figure(label, min(asyncio.run(alone_async(make(), waits)) for _ in range(TIMES)))
+
+
+def waiting() -> Iterator[Figure]:
+    """Measure everything."""
+    yield from single_waits()
+    share = rate_of_waiting_threads()
+    yield Figure("8 threads at 1000/s: part of the rate", share, 0.95, more=True)
     joins, serves = zip(*(asyncio.run(queue(number)) for number in (MANY // 10, MANY)), strict=True)
-    return [
-        ("8 threads at 1000/s: part of the rate", rate_of_waiting_threads(), 0.95, True),
-        ("10,000 join / ten times 1,000", joins[1] / joins[0] / 10, 2.0, False),
-        ("10,000 served / ten times 1,000", serves[1] / serves[0] / 10, 2.0, False),
-        ("ms to cancel one of 10,000", asyncio.run(cancellation(MANY)) * 1e3, 20.0, False),
-        ("bytes of a key", bytes_of_key(), 400.0, False),
-    ]
+    yield Figure("10,000 join / ten times 1,000", joins[1] / joins[0] / 10, 2.0)
+    yield Figure("10,000 are served / ten times 1,000", serves[1] / serves[0] / 10, 2.0)
+    yield Figure("ms to cancel one of 10,000 tasks", asyncio.run(cancellation(MANY)) * 1e3, 20.0)
