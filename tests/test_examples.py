@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from servers import Server, commandstats, require_server
@@ -16,6 +17,7 @@ from servers import Server, commandstats, require_server
 from rate_limiter.testing import ManualClock
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+ON_SERVER = "shared_between_processes.py"
 
 # What each example prints, in this order, however busy the machine is.
 OUTPUTS = {
@@ -75,10 +77,15 @@ def running() -> Iterator[dict[str, Future[str]]]:
         yield {name: pool.submit(run, name) for name in OUTPUTS}
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def marked(name: str) -> Any:
+    """Return an example as a parameter; the one that needs a server is marked so."""
+    return pytest.param(name, marks=[pytest.mark.server] if name == ON_SERVER else [])
+
+
+@pytest.mark.parametrize("name", [marked(path.name) for path in sorted(EXAMPLES.glob("*.py"))])
 def test_run_example_prints_what_it_shows(name: str, running: dict[str, Future[str]]) -> None:
     """Each example ends well, warns of nothing, and prints what it is there to show."""
-    if name == "shared_between_processes.py":
+    if name == ON_SERVER:
         require_server()
     printed, position = running[name].result(), 0
     for piece in OUTPUTS[name]:
@@ -157,10 +164,11 @@ def test_fetch_behind_the_limiter_is_never_refused(
     assert clock.elapsed == pytest.approx((70 - 5) / 20)
 
 
+@pytest.mark.server
 def test_share_between_processes_keeps_the_bound() -> None:
     """P1: What four processes get together is what one bucket has to give, and nearly all of it."""
     with Server() as server:
-        lines = run("shared_between_processes.py", server.url).splitlines()
+        lines = run(ON_SERVER, server.url).splitlines()
         calls = commandstats(server.client())["evalsha"]
     rows = [[int(number) for number in line.split()] for line in lines[1:5]]
     summary = re.fullmatch(r" *all +(\d+) +(\d+)  of at most (\d+\.\d)", lines[5])

@@ -290,7 +290,13 @@ def redis_server():
         yield server
 
 
-@pytest.fixture(params=KINDS)
+def marked(name):
+    """Return a kind as a parameter; one on a server is marked so."""
+    local = isinstance(KINDS[name], Local)
+    return pytest.param(name, marks=[] if local else pytest.mark.server)
+
+
+@pytest.fixture(params=map(marked, KINDS))
 def kind(request, monkeypatch):
     """Say which buckets a test is about."""
     kind = KINDS[request.param]

@@ -6,12 +6,22 @@ folder `redis` would pass for the library wherever that is not installed, and to
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from fault_proxy import FaultProxy
 from servers import Server
 from special_servers import AclServer, ClusterServer, PasswordServer, Replicated, SmallServer
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """Mark every test of this folder, so that all others run without a server."""
+    for item in items:  # of all folders, for the hook knows no folder of its own
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.server)
 
 
 @pytest.fixture(scope="session")
