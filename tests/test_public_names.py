@@ -1,4 +1,4 @@
-"""The public names, and how the package's files depend on each other."""
+"""The public names, and what importing them takes."""
 
 from __future__ import annotations
 
@@ -18,50 +18,6 @@ MODULES = sorted(
     module.name.removeprefix("rate_limiter.")
     for module in pkgutil.walk_packages(rate_limiter.__path__, "rate_limiter.")
 )
-LAYERS = [
-    "exceptions",
-    "rates",
-    "sleeping",
-    "clock",
-    "bucket",
-    "memory",
-    "memory.ledger",
-    "memory.line",
-    "memory.waiting",
-    "memory.bucket",
-    "token_bucket",
-    "members",
-    "bucket_group",
-    "callables",
-    "calls",
-    "classes",
-    "wrapping",
-    "charges",
-    "limiter",
-    "keyed",
-    "decorators",
-    "testing",
-    "redis.terms",
-    "redis.script",
-    "redis.background",
-    "redis.failures",
-    "redis.wire",
-    "redis.blocking_wire",
-    "redis.awaiting_wire",
-    "redis.outage",
-    "redis.fallback",
-    "redis.base",
-    "redis.limits",
-    "redis.named_bucket",
-    "redis.blocking",
-    "redis.awaiting",
-    "redis.group",
-    "redis.token_bucket",
-    "redis.async_token_bucket",
-    "redis",
-]
-
-ROOMS = ("memory", "redis")  # folders of the package
 
 
 def parse(module):
@@ -72,26 +28,10 @@ def full_name(module):
     return "rate_limiter" if module == "__init__" else f"rate_limiter.{module}"
 
 
-def is_type_checking(node):
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-
-
-def imports_of(module):
-    """Return what a module imports when it is imported itself."""
-    pending = list(parse(module).body)
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
-        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            pending += node.orelse if is_type_checking(node) else ast.iter_child_nodes(node)
-
-
 def names_from_package(node, module):
     """Return the modules of the package that an import takes names from."""
     if isinstance(node, ast.ImportFrom) and node.level:
-        room = module.rpartition(".")[0] or (module if module in ROOMS else "")
-        inside = f"{room}." if room and node.level == 1 else ""
+        inside = "redis." if module.startswith("redis") and node.level == 1 else ""
         return [f"{inside}{name}" for name in [node.module] if name] or [a.name for a in node.names]
     return []
 
@@ -140,7 +80,7 @@ def test_list_names_of_module(name):
     """Every module has a sorted `__all__` of names that are its own."""
     module = importlib.import_module(f"rate_limiter.{name}")
     assert list(module.__all__) == sorted(module.__all__, key=all_order)
-    assert set(module.__all__) <= set(defined_in(name)) or name in ROOMS  # which only gather
+    assert set(module.__all__) <= set(defined_in(name)) or name == "redis"  # which only gathers
 
 
 def all_order(name):
@@ -155,18 +95,6 @@ def test_import_only_names_that_are_offered(name):
         for source in names_from_package(node, name):
             offered = importlib.import_module(f"rate_limiter.{source}").__all__
             assert {alias.name for alias in node.names} <= set(offered)
-
-
-def test_order_covers_every_module():
-    """Every module has its place in the order of layers."""
-    assert sorted(LAYERS) == MODULES
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_import_only_from_layers_above(name):
-    """Each file imports only from those above it, so that each can be read in that order."""
-    imported = {source for node in imports_of(name) for source in names_from_package(node, name)}
-    assert imported <= set(LAYERS[: LAYERS.index(name)])
 
 
 @pytest.mark.parametrize("name", ["__init__", *MODULES])
