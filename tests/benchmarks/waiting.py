@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from threading import Thread
-from typing import Any
 
 from table import Figure
 
@@ -84,19 +83,22 @@ async def alone_async(bucket: TokenBucket, waits: int) -> float:
     return (time.process_time() - began) / waits * MICRO
 
 
+def on_manual_clock() -> TokenBucket:
+    """Make a bucket whose waits take no time but the processor's."""
+    return TokenBucket(1, 1, initial_tokens=0, clock=ManualClock(auto_advance=True))
+
+
+def on_real_clock() -> TokenBucket:
+    """Make a bucket whose waits really sleep, for a millisecond each."""
+    return TokenBucket(1, 1_000, initial_tokens=0)
+
+
 def single_waits() -> Iterator[Figure]:
-    """Measure waits that are alone in line; on the manual clock none of them really sleeps."""
-    for name, rate, waits, options in [
-        ("manual clock", 1, 4_000, {"clock": ManualClock(auto_advance=True)}),
-        ("real clock", 1_000, 400, {}),
-    ]:
-
-        def make(rate: int = rate, options: dict[str, Any] = options) -> TokenBucket:
-            return TokenBucket(1, rate, initial_tokens=0, **options)
-
-        label = f"us of processor time, wait() alone in line, {name}"
+    """Measure waits that are alone in line."""
+    for clock, make, waits in [("manual", on_manual_clock, 4_000), ("real", on_real_clock, 400)]:
+        label = f"us of processor for a lone wait(), {clock} clock"
         yield Figure(label, min(alone(make(), waits) for _ in range(TIMES)))
-        label = f"us of processor time, wait_async() alone in line, {name}"
+        label = f"us of processor for a lone wait_async(), {clock} clock"
         yield Figure(label, min(asyncio.run(alone_async(make(), waits)) for _ in range(TIMES)))
 
 
@@ -105,7 +107,8 @@ def waiting() -> Iterator[Figure]:
     yield from single_waits()
     share = rate_of_waiting_threads()
     yield Figure("8 threads at 1000/s: part of the rate", share, 0.95, more=True)
-    joins, serves = zip(*(asyncio.run(queue(number)) for number in (MANY // 10, MANY)), strict=True)
-    yield Figure("10,000 join / ten times 1,000", joins[1] / joins[0] / 10, 2.0)
-    yield Figure("10,000 are served / ten times 1,000", serves[1] / serves[0] / 10, 2.0)
+    runs = [[asyncio.run(queue(number)) for number in (MANY // 10, MANY)] for _ in range(TIMES)]
+    for position, what in enumerate(["join", "are served"]):
+        few, many = (min(run[size][position] for run in runs) for size in (0, 1))
+        yield Figure(f"10,000 {what} / ten times 1,000", many / few / 10, 2.0)
     yield Figure("ms to cancel one of 10,000 tasks", asyncio.run(cancellation(MANY)) * 1e3, 20.0)

@@ -1,0 +1,28 @@
+"""The benchmarks run. What they measure is never tested: that is the machine's business as well."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parent / "benchmarks" / "bench.py"
+
+
+def test_run_benchmarks_prints_a_table_and_ends_well() -> None:
+    """Every row has a figure, and a target that is missed is no error."""
+    run = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-W", "error", SCRIPT, "--part", "calls", "--rounds", "1"],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=50,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    _, title, rule, *rows, _, summary = run.stdout.splitlines()
+    assert title.startswith("| calls, Python 3.")
+    assert rule == "|---|--:|--:|---|---|"
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert len(cells) == 16
+    assert all(float(ratio.replace(",", "")) > 0 for _, ratio, *_ in cells)
+    assert all((target == "") == (met == "") for _, _, target, met, _ in cells)
+    assert {met for _, _, _, met, _ in cells} <= {"", "yes", "MISSED"}
+    assert summary.endswith(" of 14 targets are met.")
