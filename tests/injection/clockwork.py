@@ -1,0 +1,56 @@
+"""A clock on which the operation under test never sleeps, while everybody else does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from threading import get_ident
+
+from rate_limiter.testing import ManualClock
+
+__all__ = ["OPERATION", "Clockwork", "StuckError"]
+
+OPERATION = "operation"  # the name of the task of an operation that is awaited
+STEP = 3  # seconds that pass whenever the operation sleeps
+LONGEST = 120  # seconds within which everybody's time comes, many times over
+
+
+class StuckError(Exception):
+    """An operation went on sleeping when its time had come."""
+
+
+class Clockwork(ManualClock):
+    """Stand still, but for the thread that made it: where that sleeps, time passes.
+
+    The sleep may be shorter than asked for. A bucket looks again then, and sleeps the rest (P17).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(start=9)
+        self.sleeps = 0  # of the operation
+        self.on_sleep: Callable[[int], object] = int
+        self.let_others_run: Callable[[], object] = int
+        self._operator = get_ident()
+
+    def sleep(self, *args) -> None:
+        if get_ident() != self._operator:
+            super().sleep(*args)
+            return
+        self._pass_time()
+        self.let_others_run()
+
+    async def sleep_async(self, *args) -> None:
+        task = asyncio.current_task()
+        if task is None or task.get_name() != OPERATION:
+            await super().sleep_async(*args)
+            return
+        self._pass_time()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def _pass_time(self) -> None:
+        if self.elapsed > LONGEST:
+            raise StuckError
+        self.sleeps += 1
+        self.on_sleep(self.sleeps)
+        self.advance(STEP)

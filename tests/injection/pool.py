@@ -1,0 +1,131 @@
+"""Several workers, each with a deadline at every point: what hangs is killed, told, and passed by."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import select
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+from .worker import ENOUGH
+
+__all__ = ["Pool"]
+
+TESTS = Path(__file__).parent.parent
+
+
+class Pool:
+    """Try the points of some scenarios in several processes.
+
+    Args:
+        share: One point in this many is tried.
+        patience: The seconds after which a point that takes milliseconds is taken to hang.
+        until: The instant, on the monotonic clock, after which no scenario is begun.
+    """
+
+    def __init__(self, share: int = 1, patience: float = 5.0, until: float | None = None) -> None:
+        self.findings: list[str] = []
+        self.points = 0
+        self.by_kind: Counter[str] = Counter()
+        self._share, self._patience = share, patience
+        self._until = float("inf") if until is None else until
+        self._queue: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def run(self, numbers: list[int], workers: int = 2) -> int:
+        """Try the scenarios with these numbers; return how many there was time for."""
+        for number in numbers:
+            self._queue.put(number)
+        threads = [Thread(target=self._work) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return len(numbers) - self._queue.qsize()
+
+    def _work(self) -> None:
+        worker = _Worker()
+        while time.monotonic() < self._until:
+            try:
+                number = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            after: tuple[int, int] | None = (0, 0)
+            while after is not None:
+                after = self._try(worker, number, after)
+        worker.end()
+
+    def _try(self, worker: _Worker, number: int, after: tuple) -> tuple[int, int] | None:
+        """Try a scenario from a point on; return the point to go on after, if it broke off."""
+        at, what, hung = after, "", 0
+        for told in worker.ask(self._patience, scenario=number, share=self._share, after=after):
+            if "at" in told:
+                at, what, hung = tuple(told["at"]), told["what"], True
+                self._count(what)
+            elif "found" in told:
+                self._find(f"{what} | {told['where']} | {told['found']}")
+                hung = False
+            else:
+                return None
+        if hung:
+            self._find(f"{what} | line {at[1]} | it hangs")
+        return self._next(what, at)
+
+    def _count(self, what: str) -> None:
+        self.points += 1
+        self.by_kind[what.split(" | ")[-1].split(":")[0].split()[0]] += 1
+
+    def _find(self, finding: str) -> None:
+        self.findings.append(finding)
+
+    def _next(self, what: str, at: tuple[int, int]) -> tuple[int, int]:
+        """Return where to go on: past this injector, if enough has been found of it."""
+        enough = sum(one.startswith(f"{what} |") for one in self.findings) >= ENOUGH
+        return (at[0], sys.maxsize) if enough else at
+
+
+class _Worker:
+    """A process that is started again when it has hung."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+
+    def ask(self, patience: float, **what: object) -> Iterator[dict]:
+        """Tell the process, and return what it tells until it is done, ends or hangs."""
+        if self._process is None:
+            self._process = _start()
+        self._process.stdin.write(json.dumps(what).encode() + b"\n")
+        self._process.stdin.flush()
+        told, rest = self._process.stdout.fileno(), b""
+        while select.select([told], [], [], patience)[0]:
+            read = os.read(told, 1 << 16)
+            if not read:
+                break
+            *lines, rest = (rest + read).split(b"\n")
+            yield from map(json.loads, lines)
+        self.end()
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdin.close()
+            self._process.stdout.close()
+            self._process = None
+
+
+def _start() -> subprocess.Popen:
+    return subprocess.Popen(  # noqa: S603 - a module beside this
+        [sys.executable, "-m", "injection.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+    )

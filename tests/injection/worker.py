@@ -1,0 +1,63 @@
+"""The process in which points are tried, for some of them hang it: it is told, and tells, in lines."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import warnings
+
+from .outcome import HungError
+from .scenarios import Scenario, scenarios
+from .share import points
+
+__all__ = ["ENOUGH", "main"]
+
+ENOUGH = 3  # findings of one injector in one scenario; more of them say nothing new
+
+
+def main() -> None:
+    """Try the points of every scenario that is asked for, until there is nothing to read."""
+    warnings.simplefilter("ignore")  # a permit that an interrupt caught half way says so, rightly
+    sys.unraisablehook = int
+    gc.disable()
+    gc.freeze()
+    everything = scenarios()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        scenario = everything[asked["scenario"]]
+        try_points(scenario, asked)
+        say(done=asked["scenario"])
+        gc.collect()
+
+
+def try_points(scenario: Scenario, asked: dict) -> None:
+    """Try the points of one scenario, each told before it begins."""
+    after = tuple(asked["after"])
+    found = dict.fromkeys(range(len(scenario.injectors)), 0)
+    for number, line in points(scenario, asked["scenario"], asked["share"], after):
+        if found[number] >= ENOUGH:
+            continue
+        injector = scenario.injectors[number]
+        say(at=(number, line), what=f"{scenario} | {injector}")
+        try:
+            where, wrong = scenario.try_point(injector, line)
+        except HungError as hung:
+            wrong, *where = hung.args
+            say(found=wrong, where=(where or ["-"])[0])
+            sys.stdout.flush()
+            os._exit(1)
+        if wrong:
+            found[number] += 1
+            say(found="; ".join(wrong), where=where)
+
+
+def say(**what: object) -> None:
+    """Tell the pool."""
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
