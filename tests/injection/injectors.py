@@ -21,7 +21,16 @@ except ImportError:  # pragma: no cover - an interpreter without its own test mo
     set_nomemory = None
     remove_mem_hooks = int
 
-__all__ = ["HOME", "HOOKED", "Injector", "Moment", "act_of", "injectors", "put_right", "remove_mem_hooks"]
+__all__ = [
+    "HOME",
+    "HOOKED",
+    "Injector",
+    "Moment",
+    "act_of",
+    "injectors",
+    "put_right",
+    "remove_mem_hooks",
+]
 
 HOME = str(Path(rate_limiter.__file__).parent) + os.sep
 VISITS = 3  # of a line within one call: what a loop does at first, once more, and after that
@@ -41,11 +50,12 @@ class Injector:
         return self.kind + number + (f": {self.guest.name}" if self.guest else "")
 
 
-def injectors(guests: list[Operation]) -> Iterator[Injector]:
+def injectors(operation: Operation, guests: list[Operation]) -> Iterator[Injector]:
     """Return everything that can come in between, always in the same order."""
     yield Injector("interrupt")
     yield Injector("memory")
-    for number in (1, 2, 3) if HOOKED else ():
+    # A loop whose own allocation fails may never end; that would not be the package's fault.
+    for number in (1, 2, 3) if HOOKED and not operation.awaits else ():
         yield Injector("allocation", None, number)
     for guest in guests:
         yield Injector("handler", guest)
@@ -62,6 +72,7 @@ class Moment:
         act: What to call then; it may raise.
         wanted: Tells whether what runs now belongs to the call.
         home: How the names of the files begin.
+        tell: Is told which line it is, before it is too late.
     """
 
     def __init__(
@@ -70,12 +81,14 @@ class Moment:
         act: Callable[[], object] = int,
         wanted: Callable[[], bool] = lambda: True,
         home: str = HOME,
+        tell: Callable[[str], object] = str,
     ) -> None:
         self.passed = 0
         self._visits: Counter = Counter()
         self._trace = self._line  # bound once, for at the moment an allocation may fail
         self.where = ""
-        self._number, self._act, self._wanted, self._home = number, act, wanted, home
+        self._number, self._act, self._wanted = number, act, wanted
+        self._home, self._tell = home, tell
 
     def __call__(self, frame, event, arg):
         name = frame.f_code.co_filename
@@ -90,6 +103,7 @@ class Moment:
             if self.passed == self._number:
                 sys.settrace(None)
                 self.where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+                self._tell(self.where)
                 self._act()
         return self._trace
 

@@ -1,4 +1,4 @@
-"""Whether what is left is what may be left: one rule a function, each says what is wrong or None."""
+"""Whether what is left is what may be left: a rule a function, that says what is wrong or None."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def looks_whole_at_once(outcome: Outcome, allowed: Sequence[Outcome]) -> str | N
     """Levels, delays and keys are those of one whole state before any time has passed."""
     if outcome.now is None or outcome.now in [one.now for one in allowed if one.now]:
         return None
-    return f"at once: {_shortly(outcome.now)}, not {_shortly(allowed[0].now)}"
+    due = next((one.now for one in allowed if one.now), None)
+    return f"at once: {_shortly(outcome.now)}, not {_shortly(due)}"
 
 
 def answers_true(outcome: Outcome, allowed: Sequence[Outcome]) -> str | None:
@@ -104,4 +105,4 @@ def _lost(outcome: Outcome, allowed: Sequence[Outcome]) -> float:
 
 
 def _shortly(now: tuple | None) -> str:
-    return "later" if now is None else " ".join(str(part) for part in now[:4] if part)
+    return "later" if now is None else " ".join(str(part) for part in now if part)

@@ -45,7 +45,9 @@ def attempt(run: Callable[[], object]) -> object:
 
 def _wait_async(world: World, actor: Actor) -> None:
     async def wait() -> None:
-        await asyncio.create_task(actor.bucket.wait_async(actor.cost, actor.timeout), name=OPERATION)
+        await asyncio.create_task(
+            actor.bucket.wait_async(actor.cost, actor.timeout), name=OPERATION
+        )
 
     world.event_loop().run_until_complete(wait())
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from threading import Thread
 
 from rate_limiter import Reservation
 
 from .operations import attempt
-from .worlds import World
+from .worlds import Actor, World
 
 __all__ = ["CUT_SHORT", "HungError", "Outcome", "elsewhere", "observe"]
 
@@ -36,26 +37,40 @@ class Outcome:
     complaints: tuple = ()  # what is wrong whatever has happened
 
 
-def elsewhere(run: Callable[[], object]) -> object:
-    """Run in another thread and return the answer.
+class _Elsewhere:
+    """A thread that waits for something to do: to start one at each point would take most time."""
 
-    Raises:
-        HungError: It did not come back.
-    """
-    answers: list = []
-    thread = Thread(target=lambda: answers.append(attempt_all(run)), daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    if thread.is_alive():
-        raise HungError("another thread cannot act")
-    return answers[0]
+    def __init__(self) -> None:
+        self._asked: SimpleQueue = SimpleQueue()
+        self._answers: SimpleQueue = SimpleQueue()
+        self._thread: Thread | None = None
+
+    def __call__(self, run: Callable[[], object]) -> object:
+        """Run in another thread and return the answer.
+
+        Raises:
+            HungError: It did not come back.
+        """
+        if self._thread is None:
+            self._thread = Thread(target=self._serve, daemon=True)
+            self._thread.start()
+        self._asked.put(run)
+        try:
+            return self._answers.get(timeout=PATIENCE)
+        except Empty:
+            self.__init__()  # the thread is lost
+            raise HungError("another thread cannot act") from None
+
+    def _serve(self) -> None:
+        asked, answers = self._asked, self._answers
+        while True:
+            try:
+                answers.put(asked.get()())
+            except Exception as error:  # noqa: BLE001 - the judge says what it thinks
+                answers.put((f"{type(error).__name__}: {error}",))
 
 
-def attempt_all(run: Callable[[], object]) -> object:
-    try:
-        return run()
-    except Exception as error:  # noqa: BLE001 - the judge says what it thinks of it
-        return (f"{type(error).__name__}: {error}",)
+elsewhere = _Elsewhere()
 
 
 def observe(world: World, answer: object, guest: object) -> Outcome:
@@ -65,9 +80,11 @@ def observe(world: World, answer: object, guest: object) -> Outcome:
         HungError: Another thread could not act.
     """
     seen = elsewhere(lambda: _look(world))
+    if world.clock.elapsed == 0:
+        answer, guest = _with_delay(answer, world.caller), _with_delay(guest, world.guest)
     now = seen if world.clock.elapsed == 0 else None
     pass_time(world)
-    end = elsewhere(lambda: levels(world))
+    end = levels(world)
     complaints = elsewhere(lambda: _complaints_of_limit(world))
     return Outcome(answer, guest, now, end, tuple(world.line.fates), tuple(complaints))
 
@@ -80,9 +97,17 @@ def levels(world: World) -> tuple:
 def _look(world: World) -> tuple:
     refused = world.root.allow(60)  # a refusal changes nothing, but has to get in
     waits = [round(leaf.retry_after(60), 6) for leaf in world.leaves]
-    held = [*getattr(world.line, "reservations", ()), world.caller.held, world.guest.held]
-    delays = [attempt(lambda one=one: one.delay) for one in held if isinstance(one, Reservation)]
-    return (levels(world), waits, delays, _keys(world), refused)
+    limits = [(leaf.capacity, leaf.tokens_per_second) for leaf in world.leaves]
+    held = getattr(world.line, "reservations", ())
+    delays = [attempt(lambda one=one: one.delay) for one in held]
+    return (levels(world), waits, delays, _keys(world), limits, refused)
+
+
+def _with_delay(answer: object, actor: Actor) -> object:
+    """Return an answer together with the delay of the reservation that there is since."""
+    if answer == CUT_SHORT or not isinstance(actor.held, Reservation):
+        return answer
+    return f"{answer} in {attempt(lambda: actor.held.delay)} s"
 
 
 def _keys(world: World) -> list:

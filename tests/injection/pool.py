@@ -1,4 +1,4 @@
-"""Several workers, each with a deadline at every point: what hangs is killed, told, and passed by."""
+"""Several workers with a deadline at every point: what hangs is killed, told, and passed by."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
-from .worker import ENOUGH
+from .worker import ENOUGH, LEFT
 
 __all__ = ["Pool"]
 
@@ -63,23 +63,29 @@ class Pool:
 
     def _try(self, worker: _Worker, number: int, after: tuple) -> tuple[int, int] | None:
         """Try a scenario from a point on; return the point to go on after, if it broke off."""
-        at, what, hung = after, "", 0
+        at, what, where, end = after, "", "-", None
         for told in worker.ask(self._patience, scenario=number, share=self._share, after=after):
             if "at" in told:
-                at, what, hung = tuple(told["at"]), told["what"], True
+                at, what, where, end = tuple(told["at"]), told["what"], "-", "it hangs"
                 self._count(what)
             elif "found" in told:
-                self._find(f"{what} | {told['where']} | {told['found']}")
-                hung = False
-            else:
+                self._find(f"{what} | {where} | {told['found']}")
+                end = None
+            elif "done" in told:
                 return None
-        if hung:
-            self._find(f"{what} | line {at[1]} | it hangs")
+            where = told.get("where", where)
+            end = told.get("ended", end)
+        if not what:
+            self._find(f"scenario {number} | - | - | - | - | the worker does not answer")
+            return None
+        if end:
+            self._find(f"{what} | {where} | {end}")
         return self._next(what, at)
 
     def _count(self, what: str) -> None:
         self.points += 1
-        self.by_kind[what.split(" | ")[-1].split(":")[0].split()[0]] += 1
+        injector = what.rpartition(" | ")[2]
+        self.by_kind[injector.partition(":")[0].partition(" ")[0]] += 1
 
     def _find(self, finding: str) -> None:
         self.findings.append(finding)
@@ -106,6 +112,8 @@ class _Worker:
         while select.select([told], [], [], patience)[0]:
             read = os.read(told, 1 << 16)
             if not read:
+                code = self._process.wait()
+                yield {"ended": "the process ends"} if code != LEFT else {}
                 break
             *lines, rest = (rest + read).split(b"\n")
             yield from map(json.loads, lines)
@@ -122,7 +130,7 @@ class _Worker:
 
 
 def _start() -> subprocess.Popen:
-    return subprocess.Popen(  # noqa: S603 - a module beside this
+    return subprocess.Popen(
         [sys.executable, "-m", "injection.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from .clockwork import OPERATION, StuckError
+from .clockwork import OPERATION
 from .injectors import HOME, Injector, Moment, act_of, injectors, put_right, remove_mem_hooks
 from .judge import judge
 from .operations import GUESTS, OPERATIONS, Operation, attempt
-from .outcome import CUT_SHORT, HungError, Outcome, observe
+from .outcome import CUT_SHORT, Outcome, observe
 from .worlds import KINDS, LINES, World, make_world
 
 __all__ = ["Scenario", "scenarios"]
@@ -46,10 +46,17 @@ class Scenario:
     @cached_property
     def injectors(self) -> list[Injector]:
         """What can come in between."""
-        return list(injectors([guest for guest in GUESTS if guest.fits(self.kind)]))
+        return list(injectors(self.operation, [guest for guest in GUESTS if guest.fits(self.kind)]))
 
-    def try_point(self, injector: Injector, number: int) -> tuple[str, list[str]]:
-        """Let something in at the n-th line; return which line that is, and what is wrong then.
+    def try_point(
+        self, injector: Injector, number: int, tell: Callable[[str], object] = str
+    ) -> list[str]:
+        """Let something in at the n-th line; return what is wrong then.
+
+        Args:
+            injector: What comes in.
+            number: At which line of all that the operation passes.
+            tell: Is told which line that is, before anything comes in.
 
         Raises:
             HungError: Another thread could not act any more.
@@ -58,15 +65,13 @@ class Scenario:
         world, answers = self._ready(injector.guest or NOTHING), []
         run_guest = partial(self._run_guest, injector.guest, world, answers)
         act = act_of(injector, run_guest)
-        moment = Moment(number, act, lambda: self._is_under_way(world), self.home)
+        moment = Moment(number, act, lambda: self._is_under_way(world), self.home, tell)
         with put_right(), moment.watching():
             answer = self._answer(world)
-        try:
-            outcome = self._observe(world, answer, answers)
-        except HungError as hung:
-            hung.args = (*hung.args, moment.where)
-            raise
-        return moment.where, judge(outcome, allowed) if moment.where else []
+        if injector.kind == "allocation" and str(answer).endswith("Error"):
+            answer = CUT_SHORT  # what runs out of memory amid one error may report another
+        outcome = self._observe(world, answer, answers)
+        return judge(outcome, allowed) if moment.where else []
 
     def _allowed(self, guest: Operation | None) -> list[Outcome]:
         """Return what may be left: the operation and the guest, each whole, in any order."""

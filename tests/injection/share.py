@@ -9,6 +9,7 @@ from .scenarios import Scenario
 __all__ = ["points"]
 
 STEP = 5  # between the lines of one scenario and injector, as far as the share allows
+DENSER = 6  # exceptions, of which there are few kinds, against the many calls that come in
 
 
 def points(
@@ -22,13 +23,13 @@ def points(
     Args:
         scenario: What is run.
         place: Where it stands among all scenarios.
-        share: One point in this many.
+        share: One point in this many, and several times as many exceptions.
         after: The point after which to begin.
     """
     step = min(share, STEP)
     apart = max(share // step, 1)
-    for number in range(len(scenario.injectors)):
-        if (place * 31 + number) % apart:
+    for number, injector in enumerate(scenario.injectors):
+        if (place * 31 + number) % (apart if injector.guest else max(apart // DENSER, 1)):
             continue
         for line in range(1 + (place + number) % step, scenario.lines + 1, step):
             if (number, line) > after:

@@ -71,8 +71,9 @@ class LineOfTasks:
             self._loop.run_until_complete(_turns())
 
     def end(self) -> None:
-        """Let them run once more, and give up those that never will."""
-        self.let_run()
+        """Let them run until all could have gone, and give up those that have not."""
+        for _ in self._tasks:
+            self.let_run()
         self.fates = [_fate(task) for task in self._tasks]
         for task in self._tasks:
             task.cancel()
@@ -96,7 +97,7 @@ class LineOfReservations:
 
 
 async def _turns() -> None:
-    for _ in range(8):
+    for _ in range(5):
         await asyncio.sleep(0)
 
 

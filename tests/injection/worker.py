@@ -1,4 +1,4 @@
-"""The process in which points are tried, for some of them hang it: it is told, and tells, in lines."""
+"""The process in which points are tried, for some may hang it: it is told, and tells, in lines."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from .outcome import HungError
 from .scenarios import Scenario, scenarios
 from .share import points
 
-__all__ = ["ENOUGH", "main"]
+__all__ = ["ENOUGH", "LEFT", "main"]
 
+LEFT = 7  # the exit code of a worker that has said why it ends
 ENOUGH = 3  # findings of one injector in one scenario; more of them say nothing new
 
 
@@ -42,15 +43,13 @@ def try_points(scenario: Scenario, asked: dict) -> None:
         injector = scenario.injectors[number]
         say(at=(number, line), what=f"{scenario} | {injector}")
         try:
-            where, wrong = scenario.try_point(injector, line)
+            wrong = scenario.try_point(injector, line, lambda where: say(where=where))
         except HungError as hung:
-            wrong, *where = hung.args
-            say(found=wrong, where=(where or ["-"])[0])
-            sys.stdout.flush()
-            os._exit(1)
+            say(found=str(hung))
+            os._exit(LEFT)  # with whatever it holds
         if wrong:
             found[number] += 1
-            say(found="; ".join(wrong), where=where)
+            say(found="; ".join(wrong))
 
 
 def say(**what: object) -> None:

@@ -85,9 +85,7 @@ class World:
 def make_world(kind: str) -> World:
     """Make buckets of this kind, that nobody has come to yet."""
     clock = Clockwork()
-    a, b, c = (
-        TokenBucket(CAPACITY, 1, initial_tokens=AT_FIRST, clock=clock) for _ in range(3)
-    )
+    a, b, c = (TokenBucket(CAPACITY, 1, initial_tokens=AT_FIRST, clock=clock) for _ in range(3))
     if kind == "single":
         return World(a, a, [a], clock)
     if kind == "group":
@@ -108,5 +106,5 @@ def _make_keyed(clock: Clockwork) -> World:
     victim = keyed["victim"].bucket
     victim.allow(CAPACITY - AT_FIRST)
     for number in range(10):
-        keyed[number]  # noqa: B018 - asking makes it
+        keyed[number]
     return World(victim, victim, [victim], clock, keyed=keyed)
