@@ -8,7 +8,13 @@ from threading import get_ident
 
 from rate_limiter.testing import ManualClock
 
-__all__ = ["OPERATION", "Clockwork", "StuckError"]
+try:
+    from _testcapi import remove_mem_hooks, set_nomemory
+except ImportError:  # pragma: no cover - an interpreter without its own test module
+    set_nomemory = None
+    remove_mem_hooks = int
+
+__all__ = ["OPERATION", "Clockwork", "StuckError", "remove_mem_hooks", "set_nomemory"]
 
 OPERATION = "operation"  # the name of the task of an operation that is awaited
 STEP = 3  # seconds that pass whenever the operation sleeps
@@ -28,6 +34,7 @@ class Clockwork(ManualClock):
     def __init__(self) -> None:
         super().__init__(start=9)
         self.sleeps = 0  # of the operation
+        self.passing = False
         self.on_sleep: Callable[[int], object] = int
         self.let_others_run: Callable[[], object] = int
         self._operator = get_ident()
@@ -51,6 +58,9 @@ class Clockwork(ManualClock):
     def _pass_time(self) -> None:
         if self.elapsed > LONGEST:
             raise StuckError
+        remove_mem_hooks()
+        self.passing = True  # what comes in between while this clock moves is not the subject
         self.sleeps += 1
         self.on_sleep(self.sleeps)
         self.advance(STEP)
+        self.passing = False

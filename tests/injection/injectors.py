@@ -13,13 +13,8 @@ from pathlib import Path
 
 import rate_limiter
 
+from .clockwork import set_nomemory
 from .operations import Operation
-
-try:
-    from _testcapi import remove_mem_hooks, set_nomemory
-except ImportError:  # pragma: no cover - an interpreter without its own test module
-    set_nomemory = None
-    remove_mem_hooks = int
 
 __all__ = [
     "HOME",
@@ -29,7 +24,6 @@ __all__ = [
     "act_of",
     "injectors",
     "put_right",
-    "remove_mem_hooks",
 ]
 
 HOME = str(Path(rate_limiter.__file__).parent) + os.sep

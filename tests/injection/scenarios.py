@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from .clockwork import OPERATION
-from .injectors import HOME, Injector, Moment, act_of, injectors, put_right, remove_mem_hooks
+from .clockwork import OPERATION, remove_mem_hooks
+from .injectors import HOME, Injector, Moment, act_of, injectors, put_right
 from .judge import judge
 from .operations import GUESTS, OPERATIONS, Operation, attempt
 from .outcome import CUT_SHORT, Outcome, observe
@@ -132,8 +132,8 @@ class Scenario:
 
     def _is_under_way(self, world: World) -> bool:
         """Tell whether a line that runs in this thread is one of the operation."""
-        if not self.operation.awaits:
-            return True
+        if world.clock.passing or not self.operation.awaits:
+            return not world.clock.passing
         try:
             task = asyncio.current_task()
         except RuntimeError:

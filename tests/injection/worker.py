@@ -22,6 +22,7 @@ def main() -> None:
     """Try the points of every scenario that is asked for, until there is nothing to read."""
     warnings.simplefilter("ignore")  # a permit that an interrupt caught half way says so, rightly
     sys.unraisablehook = int
+    sys.setswitchinterval(1)  # a thread runs until it sleeps, so that each run is like the last
     gc.disable()
     gc.freeze()
     everything = scenarios()
