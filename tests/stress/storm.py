@@ -44,7 +44,7 @@ class Storm:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.began = time.monotonic()
-        self.wealthy = self._pair(CAPACITY, 1)
+        self.wealthy = self._pair(2 * CAPACITY, 1, initial_tokens=CAPACITY)
         self.poor = self._pair(10, 1, initial_tokens=0)
         self.quick = (TokenBucket(5, SPEED), TokenBucket(5, SPEED))
         self.paused = TokenBucket(10, 1, clock=self.clock)
