@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -11,7 +12,8 @@ from threading import Event, Thread
 
 import pytest
 
-from rate_limiter import RateLimiter, RateLimitExceeded, TokenBucket, rate_limited
+import rate_limiter
+from rate_limiter import BucketGroup, RateLimiter, RateLimitExceeded, TokenBucket, rate_limited
 from rate_limiter.testing import ManualClock
 
 forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -21,6 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
     pytest.mark.no_cover,
 ]
+HOME = os.path.dirname(rate_limiter.__file__)  # noqa: PTH120 - compared with names of files
 HUNG = 5.0  # seconds after which a child that needs milliseconds is taken to hang
 
 
@@ -149,6 +152,112 @@ def test_fork_in_the_midst_of_any_line_hangs_neither_parent_nor_child():
     assert len(codes) > 3
     assert set(codes) == {0}
     assert bucket.available_tokens == 999
+
+
+FORK_WHILE_LOGGING = """
+import logging, os, sys, threading, time
+from rate_limiter import TokenBucket
+
+bucket, inside = TokenBucket(9, 1), threading.Event()
+
+class Limited(logging.Logger):
+    def __init__(self, name):
+        super().__init__(name)
+        inside.set()
+        time.sleep(0.2)
+        bucket.reserve().cancel()
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if bucket.allow() else 1)
+    codes.append(os.waitpid(child, 0)[1])
+
+codes = []
+logging.setLoggerClass(Limited)
+threading.Thread(target=logging.getLogger, args=("mine",), daemon=True).start()
+inside.wait()
+forking = threading.Thread(target=fork, daemon=True)
+forking.start()
+forking.join(3)
+print(codes, flush=True)
+os._exit(0)  # what hangs keeps the lock of logging, which every exit wants
+"""
+
+
+@forking
+def test_fork_while_a_logger_that_uses_the_bucket_is_made_hangs_nobody():
+    """P20: No lock of the bucket is held before a fork, where other libraries want theirs."""
+    run = subprocess.run(  # noqa: S603 - this file's own script
+        [sys.executable, "-W", "ignore", "-c", FORK_WHILE_LOGGING],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert run.stdout == "[0]\n", run.stderr
+
+
+class Amid:
+    """A tracer that forks at each of many lines of the package."""
+
+    def __init__(self, every):
+        self.every = every
+        self.passed = 0
+        self.codes = []
+
+    def __call__(self, frame, event, arg):
+        if HOME not in frame.f_code.co_filename:
+            return None
+        self.passed += event == "line"
+        failed = len(self.codes) - self.codes.count(0)
+        if event == "line" and self.passed % self.every == 0 and failed < 2:
+            self.codes.append(fork(self.child))
+        return self
+
+    def child(self):
+        sys.settrace(None)
+        return int(not is_alike(self.one, self.other, self.group))
+
+    def watch(self, call):
+        sys.settrace(self)
+        try:
+            call()
+        finally:
+            sys.settrace(None)
+
+
+def is_alike(one, other, group):
+    """Use two buckets by their group, and tell whether both have the same."""
+    group.allow(1)
+    group.reserve(20).cancel()
+    return one.retry_after(20) == other.retry_after(20)
+
+
+@forking
+@pytest.mark.parametrize("way", ["allow", "reserve", "cancel", "settle"])
+def test_fork_amid_a_call_of_a_group_leaves_both_buckets_alike_in_the_child(way):
+    """P20: A child forked at any line of a group's call finds both buckets as one, and no lock."""
+    clock = ManualClock()
+    amid = Amid(every=5)
+    amid.one, amid.other = (TokenBucket(20, 1, clock=clock) for _ in range(2))
+    amid.group = BucketGroup(amid.one, amid.other)
+    permit = RateLimiter(amid.group).acquire(6).__enter__()
+    held = amid.group.reserve(16)
+    calls = {
+        "allow": lambda: amid.group.allow(2),
+        "reserve": lambda: amid.group.reserve(2),
+        "cancel": held.cancel,
+        "settle": lambda: permit.settle(3),
+    }
+    if way == "allow":
+        held.cancel()
+
+    amid.watch(calls[way])
+
+    assert len(amid.codes) > 3
+    assert set(amid.codes) == {0}
 
 
 @rate_limited(3, 1, block=False, clock=ManualClock())

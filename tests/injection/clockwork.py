@@ -44,7 +44,9 @@ class Clockwork(ManualClock):
             super().sleep(*args)
             return
         self._pass_time()
+        self.passing = True
         self.let_others_run()
+        self.passing = False
 
     async def sleep_async(self, *args) -> None:
         task = asyncio.current_task()

@@ -44,12 +44,17 @@ class Injector:
         return self.kind + number + (f": {self.guest.name}" if self.guest else "")
 
 
-def injectors(operation: Operation, guests: list[Operation]) -> Iterator[Injector]:
-    """Return everything that can come in between, always in the same order."""
+def injectors(guests: list[Operation], *, loops: bool) -> Iterator[Injector]:
+    """Return everything that can come in between, always in the same order.
+
+    Args:
+        guests: What handlers and finalizers run.
+        loops: Whether an event loop is at work.
+    """
     yield Injector("interrupt")
     yield Injector("memory")
-    # A loop whose own allocation fails may never end; that would not be the package's fault.
-    for number in (1, 2, 3) if HOOKED and not operation.awaits else ():
+    # A future whose own allocation fails never wakes its task; that is not the package's fault.
+    for number in (1, 2, 3) if HOOKED and not loops else ():
         yield Injector("allocation", None, number)
     for guest in guests:
         yield Injector("handler", guest)

@@ -44,7 +44,7 @@ def limit_works(outcome: Outcome, allowed: Sequence[Outcome]) -> str | None:
 def refusal_helps(outcome: Outcome, allowed: Sequence[Outcome]) -> str | None:
     """Whoever is refused is told when to come again, which is not now (P37)."""
     told = [str(answer) for answer in (outcome.answer, outcome.guest)]
-    zero = any(answer.startswith("RateLimitExceeded 0.000000") for answer in told)
+    zero = any(answer.startswith("RateLimitExceeded 0.0") for answer in told)
     return "refused, and told to come again in 0 s" if zero else None
 
 

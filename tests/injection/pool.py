@@ -28,13 +28,20 @@ class Pool:
         share: One point in this many is tried.
         patience: The seconds after which a point that takes milliseconds is taken to hang.
         until: The instant, on the monotonic clock, after which no scenario is begun.
+        start_takes: How many seconds more a process has to begin.
     """
 
-    def __init__(self, share: int = 1, patience: float = 5.0, until: float | None = None) -> None:
+    def __init__(
+        self,
+        share: int = 1,
+        patience: float = 5.0,
+        until: float | None = None,
+        start_takes: float = 20.0,
+    ) -> None:
         self.findings: list[str] = []
         self.points = 0
         self.by_kind: Counter[str] = Counter()
-        self._share, self._patience = share, patience
+        self._share, self._patience, self._start_takes = share, patience, start_takes
         self._until = float("inf") if until is None else until
         self._queue: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -50,7 +57,7 @@ class Pool:
         return len(numbers) - self._queue.qsize()
 
     def _work(self) -> None:
-        worker = _Worker()
+        worker = _Worker(self._start_takes)
         while time.monotonic() < self._until:
             try:
                 number = self._queue.get_nowait()
@@ -99,8 +106,9 @@ class Pool:
 class _Worker:
     """A process that is started again when it has hung."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_takes: float = 20.0) -> None:
         self._process: subprocess.Popen | None = None
+        self._start_takes = start_takes  # seconds at most, on a busy machine
 
     def ask(self, patience: float, **what: object) -> Iterator[dict]:
         """Tell the process, and return what it tells until it is done, ends or hangs."""
@@ -108,8 +116,9 @@ class _Worker:
             self._process = _start()
         self._process.stdin.write(json.dumps(what).encode() + b"\n")
         self._process.stdin.flush()
-        told, rest = self._process.stdout.fileno(), b""
-        while select.select([told], [], [], patience)[0]:
+        told, rest, left = self._process.stdout.fileno(), b"", patience + self._start_takes
+        while select.select([told], [], [], left)[0]:
+            left = patience
             read = os.read(told, 1 << 16)
             if not read:
                 code = self._process.wait()

@@ -46,7 +46,8 @@ class Scenario:
     @cached_property
     def injectors(self) -> list[Injector]:
         """What can come in between."""
-        return list(injectors(self.operation, [guest for guest in GUESTS if guest.fits(self.kind)]))
+        guests = [guest for guest in GUESTS if guest.fits(self.kind)]
+        return list(injectors(guests, loops=self.operation.awaits or self.line == "tasks"))
 
     def try_point(
         self, injector: Injector, number: int, tell: Callable[[str], object] = str

@@ -214,7 +214,7 @@ def test_judge_of_a_sound_bucket_finds_nothing():
 
 def test_pool_whose_worker_takes_too_long_says_so():
     """P19: A process that does not answer in time is found, and killed."""
-    pool = Pool(1, patience=0.0)
+    pool = Pool(1, patience=0.0, start_takes=0.0)
 
     pool.run([0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import sys
 import warnings
 
@@ -15,6 +16,7 @@ from .share import points
 __all__ = ["ENOUGH", "LEFT", "main"]
 
 LEFT = 7  # the exit code of a worker that has said why it ends
+ALONE = 120  # seconds after which a worker that nobody kills ends by itself
 ENOUGH = 3  # findings of one injector in one scenario; more of them say nothing new
 
 
@@ -42,6 +44,7 @@ def try_points(scenario: Scenario, asked: dict) -> None:
         if found[number] >= ENOUGH:
             continue
         injector = scenario.injectors[number]
+        signal.alarm(ALONE)
         say(at=(number, line), what=f"{scenario} | {injector}")
         try:
             wrong = scenario.try_point(injector, line, lambda where: say(where=where))

@@ -1,4 +1,4 @@
-"""Threads, event loops and cancelled waits, all on one bucket in memory (P1, P14, P18)."""
+"""Threads, event loops, cancelled waits and settled permits in memory (P1, P7, P14, P18)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 import gc
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
@@ -14,11 +15,12 @@ from threading import Event, Thread
 
 from figures import finish, in_threads, switching_often
 
-from rate_limiter import TokenBucket
+from rate_limiter import BucketGroup, RateLimiter, RateLimitExceeded, TokenBucket
 from rate_limiter.testing import ManualClock
 
 RATE = 100_000  # tokens per second on the real clock
 BATCH = 1_000  # waits that are cancelled together
+SETTLING = 4  # threads
 GROWTH = 20  # MiB of memory that may stay in use
 
 
@@ -117,6 +119,33 @@ def run_real(sizes: argparse.Namespace, failures: list[str]) -> tuple[int, float
     return admitted, due
 
 
+def run_settling(sizes: argparse.Namespace, failures: list[str]) -> int:
+    """Take from two buckets in threads and settle for less: all is there, so none is refused."""
+    capacity = 20 * sizes.threads * sizes.calls
+    one, other = TokenBucket(capacity, 0.001), TokenBucket(capacity, 0.001)
+    limiter = RateLimiter(BucketGroup(one, other), block=False)
+    calls = max(sizes.calls // 100, 100)
+
+    def run() -> Counter[str]:
+        ends: Counter[str] = Counter()
+        for _ in range(calls):
+            try:
+                with limiter.acquire(9) as permit:
+                    permit.settle(5)
+                ends["served"] += 1
+            except RateLimitExceeded:
+                ends["refused"] += 1
+        return ends
+
+    ends = sum(in_threads([run] * SETTLING), Counter())
+    if ends["refused"]:
+        failures.append(f"settling: {ends['refused']} refused with all tokens there")
+    gone = [round(capacity - bucket.available_tokens) for bucket in (one, other)]
+    if gone != [5 * ends["served"]] * 2:
+        failures.append(f"settling: {gone} gone for {5 * ends['served']} used")
+    return ends["served"]
+
+
 def megabytes() -> float:
     """Return the memory in use in MiB, or 0.0 where the system does not tell."""
     gc.collect()
@@ -141,6 +170,7 @@ def main() -> None:
         before = megabytes()
         frozen = run_frozen(sizes, failures)
         real, due = run_real(sizes, failures)
+        settled = run_settling(sizes, failures)
         growth = megabytes() - before
     if growth > GROWTH:
         failures.append(f"memory grew by {growth:.1f} MiB")
@@ -150,6 +180,7 @@ def main() -> None:
         real_admitted=real,
         real_due=round(due),
         cancelled=sizes.cancelled,
+        settled=settled,
         growth_mib=round(growth, 1),
     )
 
