@@ -1,10 +1,12 @@
 """Signal handlers, interrupts and tracers that use the bucket they came in between."""
 
 import signal
+import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
 from itertools import cycle
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -226,3 +228,20 @@ def test_interrupt_in_the_midst_of_any_line_leaves_the_lock_free(way, ignored):
     assert count > 5
     assert abs(500 - bucket.available_tokens) <= count + 1
     assert ignored <= {KeyboardInterrupt}
+
+
+@timed
+@pytest.mark.parametrize("share", [0, 0.3])
+def test_run_the_storm_for_a_moment_succeeds(share):
+    """P19: The torture run that the stress folder holds counts exactly after a second of it."""
+    script = Path(__file__).parent / "stress" / "storm.py"
+
+    run = subprocess.run(  # noqa: S603 - this project's own script
+        [sys.executable, script, "--seconds=1", f"--share={share}"],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stdout + run.stderr
