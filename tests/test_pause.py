@@ -35,7 +35,9 @@ def test_pause_empties_bucket_until_its_end(clock, taken, pause, delay):
     assert bucket.allow()
 
 
-@pytest.mark.parametrize(("debt", "pause", "delay"), [(20, 3, 10.5), (20, 12, 12.5), (2, 1, 1.5)])
+@pytest.mark.parametrize(
+    ("debt", "pause", "delay"), [(20, 3, 10.5), (20, 12, 12), (2, 1, 1.5), (2, 2, 2)]
+)
 def test_pause_in_debt_keeps_the_later_end(clock, debt, pause, delay):
     """P9: A pause neither forgets debt nor adds to it."""
     bucket = TokenBucket(10, 2, initial_tokens=0, clock=clock)

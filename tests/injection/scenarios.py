@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -114,7 +115,8 @@ class Scenario:
             try:
                 return self.operation.run(world, world.caller)
             finally:
-                remove_mem_hooks()  # first of all, for what follows allocates
+                sys.settrace(None)  # first of all: what follows is not the operation's
+                remove_mem_hooks()
 
         try:
             answer = attempt(run)

@@ -138,6 +138,7 @@ class Pair:
         if self.busy:
             return True
         self.busy = True
+        self.asked = Bell()  # allocations, for a finalizer to come in
         taken = self.take(tokens)
         self.busy = False
         return taken
@@ -146,6 +147,7 @@ class Pair:
         if self.busy:
             raise RateLimitExceeded("not now", retry_after=0.0, tokens=tokens)
         self.busy = True
+        self.asked = Bell()
         taken = self.take(tokens)
         self.busy = False
         return taken
