@@ -22,6 +22,7 @@ from rate_limiter.testing import ManualClock
 
 HOME = str(Path(rate_limiter.__file__).parent)
 CAPACITY = 10**9
+RATE = 1_000  # tokens a second: what threads owe at once is far from a century
 DELAYS = cycle(range(300, 3_000, 70))  # microseconds
 HUNG = float("inf")
 WRONG = -1.0
@@ -33,7 +34,7 @@ class Buckets:
     def __init__(self) -> None:
         clock = ManualClock()
         self.one, self.other = (
-            TokenBucket(CAPACITY, 1, initial_tokens=CAPACITY // 2, clock=clock) for _ in range(2)
+            TokenBucket(CAPACITY, RATE, initial_tokens=CAPACITY // 2, clock=clock) for _ in "ab"
         )
         self.group = BucketGroup(one=self.one, other=self.other)
         self.limiter = RateLimiter(self.group)
