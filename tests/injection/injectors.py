@@ -154,7 +154,7 @@ def act_of(injector: Injector, run_guest: Callable[[], object]) -> Callable[[], 
 @contextmanager
 def put_right() -> Iterator[None]:
     """Undo, after a with-block, what an injector may have left on."""
-    threshold = gc.get_threshold()
+    threshold, collecting = gc.get_threshold(), gc.isenabled()
     gc.disable()
     try:
         yield
@@ -162,3 +162,5 @@ def put_right() -> Iterator[None]:
         gc.disable()
         gc.set_threshold(*threshold)
         gc.collect(0)  # garbage that no allocation found
+        if collecting:
+            gc.enable()
