@@ -100,7 +100,7 @@ BAD_COSTS = [
     ({}, ValueError, "at least one bucket.*'requests', 'tokens'"),
     ({"token": 1}, ValueError, "'token'.*'requests', 'tokens'"),
     ({"requests": 1, "images": 1}, ValueError, "'images'"),
-    ({"requests": 1, "tokens": 0}, ValueError, "above 0"),
+    ({"requests": 1, "tokens": True}, TypeError, "tokens must be"),
     ({"requests": 1, "tokens": -2}, ValueError, "above 0"),
     ({"requests": 1, "tokens": math.nan}, ValueError, "finite"),
     ({"requests": 1, "tokens": math.inf}, ValueError, "finite"),
@@ -226,15 +226,16 @@ def test_refund_group_credits_the_buckets_it_names():
     assert levels(group) == {"requests": 10, "tokens": 100}
 
 
-def test_pause_group_empties_every_bucket():
-    """P9: A paused group admits nothing until then and refills from then on."""
+def test_pause_group_holds_every_bucket():
+    """P36: A paused group admits nothing until then, and one token of each bucket then."""
     clock = ManualClock()
     group = make_group(clock)
     group.pause(5)
     clock.advance(4.999_999_999)
     assert not any(bucket.allow(1e-9) for bucket in group.buckets.values())
     clock.advance(0.000_000_001)
-    assert levels(group) == {"requests": 0, "tokens": 0}
+    assert levels(group) == {"requests": 1, "tokens": 1}
+    assert group.allow()
     assert group.retry_after(1) == 0.1
 
 

@@ -269,7 +269,7 @@ def make_group_limiter():
         ([{"requests": 0}], 10, 1_100),
         ([{"tokens": 3_000}, {"requests": 2}], 8, -1_000),
         ([{"tokens": 1_312}, {"tokens": 100}], 9, 1_900),
-        ([3], 7, 1_997),
+        ([{"requests": 3, "tokens": 3}], 7, 1_997),
     ],
 )
 def test_settle_group_corrects_the_buckets_it_names(settled, requests, tokens):

@@ -205,7 +205,7 @@ def test_allow_after_a_forward_jump_finds_the_bucket_full_once(jump):
         (1000, math.pi, 184_296_261_521),
         (10**6, 1, 193_604_860_233_285),
         (10**6, 7, 26_787_075_210_958),
-        (10**9, 0.3, 53_468_391_035_764_050),
+        (10**9, 3, 53_468_391_035_764_050),
     ],
 )
 def test_allow_what_is_available_is_admitted(capacity, rate, elapsed):

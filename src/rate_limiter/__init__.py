@@ -1,23 +1,34 @@
 """Token buckets, context managers and decorators that limit rates."""
 
-from .bucket import Reservation
+from .bucket import AsyncBucket, AsyncReservation, Bucket, Level, Reservation, Tokens
 from .bucket_group import BucketGroup
+from .clock import Clock
 from .decorators import rate_limited
 from .exceptions import BackendError, CostExceedsCapacity, RateLimitExceeded
 from .keyed import KeyedRateLimiter, per_instance
-from .limiter import Permit, RateLimiter
+from .limiter import RateLimiter
+from .permit import AsyncPermit, Permit
 from .token_bucket import TokenBucket
 
+__version__ = "0.1.0"
 __all__ = [
+    "AsyncBucket",
+    "AsyncPermit",
+    "AsyncReservation",
     "BackendError",
+    "Bucket",
     "BucketGroup",
+    "Clock",
     "CostExceedsCapacity",
     "KeyedRateLimiter",
+    "Level",
     "Permit",
     "RateLimitExceeded",
     "RateLimiter",
     "Reservation",
     "TokenBucket",
+    "Tokens",
+    "__version__",
     "per_instance",
     "rate_limited",
 ]

@@ -2,67 +2,119 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
-from fractions import Fraction
-from typing import Any, ClassVar, NoReturn, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeAlias
 
 from .clock import Clock
 from .exceptions import CostExceedsCapacity, RateLimitExceeded
 from .rates import Number, shown
 
 __all__ = [
-    "Acquired",
+    "REFUNDED",
+    "Admission",
     "AsyncBucket",
     "AsyncReservation",
     "BaseBucket",
     "Bucket",
+    "Label",
+    "Level",
+    "Levels",
     "Paid",
     "Payer",
+    "Receipt",
     "Reservation",
     "Tokens",
-    "number_of",
+    "copied",
 ]
 
-Tokens: TypeAlias = Number | Mapping[str, Number]
+Tokens: TypeAlias = Number | Mapping[str, Any]
 """A number of tokens, or for a group a number for each of its named buckets."""
-Paid: TypeAlias = dict[Any, Fraction]
+Paid: TypeAlias = Mapping[Any, Any]
 """How many tokens were paid, by where they are kept."""
+Label: TypeAlias = str | int | None
+"""What a bucket is called: its name in a group, or its position there; None if it is alone."""
 
 
-def number_of(tokens: Tokens) -> Number:
-    """Return the cost of a single bucket.
+REFUNDED = "refunded"
 
-    Raises:
-        TypeError: It is a mapping.
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What a bucket is like at an instant.
+
+    Attributes:
+        capacity: The most tokens it holds.
+        tokens_per_second: How fast they come back.
+        available_tokens: What could be taken at that instant, in tokens; 0.0 while somebody waits.
+        full_in: Seconds until it is full, those who wait served; 0.0 means that it is.
+        paused_for: Seconds until a pause ends; 0.0 without one.
+        waiting: How many callers wait in line; None if that is not known.
     """
+
+    capacity: float
+    tokens_per_second: float
+    available_tokens: float
+    full_in: float
+    paused_for: float
+    waiting: int | None
+
+
+Levels: TypeAlias = Mapping[Label, Level]
+"""What each bucket is like, by its label."""
+
+
+def copied(tokens: Tokens) -> Tokens:
+    """Return a cost that does not change when the caller's mapping does."""
     if isinstance(tokens, Mapping):
-        raise TypeError(
-            f"a TokenBucket takes a number of tokens, got {shown(tokens)}; "
-            "a cost for each of several named buckets needs a BucketGroup"
-        )
+        return {name: copied(cost) for name, cost in tokens.items()}
     return tokens
+
+
+class Receipt(Protocol):
+    """What a permit knows of its payment; the bucket that was paid changes it.
+
+    Attributes:
+        _tokens: What it was taken for.
+        _paid: What it has paid, once that was corrected; None if it has not been, and `REFUNDED`
+            once all has been given back.
+    """
+
+    _tokens: Tokens
+    _paid: Paid | str | None
 
 
 class Payer(Protocol):
     """What has been charged, and may have to be corrected."""
 
-    def _paid(self, tokens: Tokens) -> Paid:
-        """Return what so many tokens are in each place where they are kept; there may be none."""
+    def _levels(self, after: Any) -> Levels:
+        """Return what its buckets were like, from what an admission says of that."""
         ...
 
-    def _correct(self, paid: Paid, used: Paid) -> None:
-        """Charge what was used beyond what was paid, or give the rest back, and note it as paid."""
+    def _settle(self, receipt: Any, actual: Tokens) -> bool:
+        """Charge what was used beyond what was paid, or give the rest back.
+
+        Returns:
+            Whether it has been done; False if it has been refunded before.
+        """
         ...
 
-    async def _correct_async(self, paid: Paid, used: Paid) -> None:
-        """Do as `_correct` from within a task."""
+    async def _settle_async(self, receipt: Any, actual: Tokens) -> bool:
+        """Do as `_settle` from within a task."""
+        ...
+
+    def _give_back(self, receipt: Any) -> None:
+        """Give everything back, once."""
+        ...
+
+    async def _give_back_async(self, receipt: Any) -> None:
+        """Do as `_give_back` from within a task."""
         ...
 
 
-Acquired: TypeAlias = tuple[float, Payer]
-"""The seconds waited, and what was charged."""
+Admission: TypeAlias = tuple[float, Payer, Any]
+"""The seconds waited, what was charged, and what its buckets were like; see `Payer._levels`."""
 
 
 class BaseBucket(ABC):
@@ -72,6 +124,13 @@ class BaseBucket(ABC):
 
     _now: Callable[[], int]  # nanoseconds
     _awaited: ClassVar[bool] = False  # whether its answers are awaited
+    _stored: ClassVar[bool] = False  # whether it is known by a name elsewhere
+    _labels: Sequence[Label] = (None,)  # what its buckets are called
+
+    @property
+    def _core(self) -> Any:
+        """What decides for it: itself, unless it is a group."""
+        return self
 
     @property
     @abstractmethod
@@ -88,15 +147,25 @@ class BaseBucket(ABC):
         """Refuse what is no cost, as every call that takes tokens does."""
 
     @abstractmethod
-    def _fits(self, tokens: Tokens) -> bool:
-        """Tell whether so many tokens could ever be there at once."""
+    def _check_fits(self, tokens: Tokens) -> None:
+        """Refuse more tokens than could ever be there at once.
 
-    @abstractmethod
-    def _acquire(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
-        """Take tokens, and wait for them or refuse, as a limiter says.
+        Raises:
+            CostExceedsCapacity: They are more.
+        """
+
+    def _at_once(self, tokens: Tokens) -> Any:
+        """Take tokens on the fast path, if there is one, without waiting.
 
         Returns:
-            The seconds waited, and what was charged.
+            What the bucket is like then; see `Payer._levels`. None: use the slow path; it does not
+            mean that the tokens are missing.
+        """
+        return None
+
+    @abstractmethod
+    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+        """Take tokens, and wait for them or refuse, as a limiter says.
 
         Raises:
             CostExceedsCapacity: They never fit at once, and `block` is False.
@@ -104,25 +173,27 @@ class BaseBucket(ABC):
         """
 
     @abstractmethod
-    async def _acquire_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
-        """Do as `_acquire` from within a task."""
+    async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+        """Do as `_admit` from within a task."""
 
     @abstractmethod
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
-        """Return what takes so many tokens if they are there, or says no without having looked."""
+        """Return a function for the fast path.
 
-    @abstractmethod
-    def _paid(self, tokens: Tokens) -> Paid: ...
-
-    @abstractmethod
-    def _correct(self, paid: Paid, used: Paid) -> None: ...
-
-    @abstractmethod
-    async def _correct_async(self, paid: Paid, used: Paid) -> None: ...
+        True: it has taken the tokens. False: use the slow path; it does not mean that the tokens
+        are missing.
+        """
 
     @abstractmethod
     def _full_in(self) -> int:
-        """Return the nanoseconds until it could be replaced by a new one."""
+        """Return the nanoseconds until the bucket is full and nobody waits.
+
+        From then on it can be dropped and made anew without anyone noticing.
+        """
+
+    def _reset(self) -> None:
+        """Be full again, with nobody in line."""
+        raise NotImplementedError(f"a {type(self).__name__} cannot be reset")
 
     @abstractmethod
     def _twin(self) -> BaseBucket:
@@ -136,31 +207,62 @@ class BaseBucket(ABC):
     def _move_back(self, state: Any) -> None:
         """Go on as before `_move_to`."""
 
-    def _group(self, unnamed: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Return a group of such buckets, if they make their own; None otherwise."""
-        return None
+    @abstractmethod
+    def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+        """Return what decides for a group of such buckets in one step."""
 
-    def _refusal(self, tokens: Tokens, delay: float) -> Exception:
-        """Return the error for a cost that can be paid only after so many seconds."""
-        if delay == math.inf:
-            return CostExceedsCapacity(
-                f"a cost of {shown(tokens)} is above the capacity of {self.capacity:g}; "
-                "lower the cost, raise the capacity, or wait for the tokens with block=True"
+    def _never(
+        self,
+        tokens: Tokens,
+        capacity: float,
+        label: Label = None,
+        levels: Any = None,
+        *,
+        strict: bool = False,
+    ) -> Exception:
+        """Return the error for a cost that can never be paid, or not without waiting."""
+        of_bucket = "" if label is None else f" of bucket {label!r}"
+        remedy = "lower the cost, raise the capacity, or wait for the tokens with block=True"
+        if strict:
+            remedy = (
+                "lower the cost or raise the capacity; waiting for it would break a strict rate"
             )
-        return RateLimitExceeded(
-            f"rate limit exceeded: a cost of {shown(tokens)} can be paid in {delay:.6g} s",
-            retry_after=delay,
+        return CostExceedsCapacity(
+            f"a cost of {shown(tokens)} is above the capacity of {capacity:g}{of_bucket}; {remedy}",
             tokens=tokens,
+            refused_by=label,
+            levels=levels,
         )
 
-    def _too_late(self, tokens: Tokens, delay: float, timeout: Number | None) -> Exception:
-        """Return the error for a cost that can be paid only after the timeout."""
+    def _not_yet(
+        self,
+        tokens: Tokens,
+        delay: float,
+        label: Label = None,
+        levels: Any = None,
+        timeout: Number | None = None,
+    ) -> Exception:
+        """Return the error for a cost that can be paid only later, or later than a timeout."""
+        of_bucket = "" if label is None else f"; it is held up by bucket {label!r}"
+        late = "" if timeout is None else f", but the timeout is {timeout} s"
         return RateLimitExceeded(
-            f"rate limit exceeded: a cost of {shown(tokens)} can be paid in {delay:.6g} s, "
-            f"but the timeout is {timeout} s",
+            f"rate limit exceeded: a cost of {shown(tokens)} can be paid in {delay:.6g} s"
+            f"{late}{of_bucket}",
             retry_after=delay,
             tokens=tokens,
+            refused_by=label,
+            levels=levels,
         )
+
+    if not TYPE_CHECKING:  # what people try first is told what to write instead
+
+        def _is_no_limiter(self, *_: Any, **__: Any) -> NoReturn:
+            raise TypeError(
+                f"a {type(self).__name__} only holds tokens; limit a block with "
+                "'with RateLimiter(bucket).acquire():' and a function with '@RateLimiter(bucket)'"
+            )
+
+        __call__ = __enter__ = __exit__ = __aenter__ = __aexit__ = _is_no_limiter
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -246,14 +348,20 @@ class Bucket(BaseBucket):
 
     @abstractmethod
     def pause(self, seconds: Number) -> None:
-        """Admit nobody for so many seconds, as a server asks for with Retry-After.
+        """Admit nobody for this many seconds, as a server asks for with Retry-After.
 
-        The bucket is empty then, and refills from then on. Whoever waits already, waits on.
+        When they are over, there is at most one token: one caller leaves, and the others follow at
+        the rate. Nothing shortens a pause but `resume`; of two, the one that ends later counts, and
+        0 changes nothing. A caller who waits already, waits on.
 
         Raises:
             TypeError: `seconds` is not a real number.
-            ValueError: `seconds` is negative, NaN or infinite.
+            ValueError: `seconds` is negative, NaN or more than 100 years.
         """
+
+    def resume(self) -> None:
+        """End a pause now, with at most one token; without a pause, do nothing."""
+        raise NotImplementedError(f"a pause of a {type(self).__name__} cannot be ended early")
 
     @abstractmethod
     def retry_after(self, tokens: Tokens = 1) -> float:
@@ -271,6 +379,11 @@ class Bucket(BaseBucket):
     @abstractmethod
     def available_tokens(self) -> float:
         """What could be taken right now, in tokens; never below zero, not even in debt."""
+
+    @property
+    def level(self) -> Level:
+        """What the bucket is like right now; of a group, the scarcest of its buckets."""
+        raise NotImplementedError(f"a {type(self).__name__} has no level")
 
 
 class Reservation(ABC):

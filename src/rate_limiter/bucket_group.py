@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self, overload
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self, overload
 
-from .bucket import AsyncBucket, BaseBucket, Bucket, Tokens
+from .bucket import Admission, AsyncBucket, BaseBucket, Bucket, Level, Reservation, Tokens
 from .clock import Clock
-from .members import Members
-from .memory.bucket import LocalBucket
-from .memory.line import Line
-from .memory.waiting import Prices
+from .memory.group import join as join_local
+from .rates import Number, parse_rates
+from .token_bucket import TokenBucket
 
 __all__ = ["BucketGroup"]
 
 
-class BucketGroup(LocalBucket):
+class BucketGroup(Bucket):
     """Take from several buckets at once, or from none.
 
     Think of a turnstile that wants a coin of every kind: 10 a second *and* 1000 an hour, requests
@@ -28,100 +27,166 @@ class BucketGroup(LocalBucket):
         with limiter.acquire({"requests": 1, "tokens": 900}):
             ...
 
-    A number costs every bucket the same; a mapping costs each bucket that it names its own, and the
-    others nothing. A caller is served when all its buckets can serve it, and only then pays each of
-    them. Its buckets may be used alone and in other groups at the same time.
+    A number costs every bucket the same. A mapping costs each bucket that it names its own; the
+    others, and one that costs 0, are left alone. A caller is served when all its buckets can serve
+    it, and only then pays each of them. Its buckets may be used alone and in other groups as well.
+
+    A group of buckets that are awaited, such as `AsyncRedisTokenBucket`, is awaited as they are.
 
     Args:
         buckets: Buckets or groups, without a name.
         named_buckets: Buckets or groups, with the names that a cost mapping uses.
 
     Raises:
-        TypeError: An argument is no bucket.
+        TypeError: An argument is no bucket, or they are of several kinds.
         ValueError: There is none, one is there twice, or they run on different clocks.
     """
 
-    __slots__ = ("_members",)
+    __slots__ = ("_buckets", "_joint")
 
-    @overload
-    def __new__(cls, *buckets: Bucket, **named_buckets: Bucket) -> Self: ...
+    if TYPE_CHECKING:
 
-    @overload
-    def __new__(  # type: ignore[misc]  # it is a group of their kind
-        cls, *buckets: AsyncBucket, **named_buckets: AsyncBucket
-    ) -> AsyncBucket: ...
+        @overload
+        def __new__(cls, *buckets: Bucket, **named_buckets: Bucket) -> Self: ...
 
-    def __new__(cls, *buckets: Any, **named_buckets: Any) -> Any:
-        """Make a group, or have buckets that are kept elsewhere make one of their kind."""
-        first = next(iter((*buckets, *named_buckets.values())), None)
-        elsewhere = first._group(buckets, named_buckets) if isinstance(first, BaseBucket) else None
-        if elsewhere is not None:
-            return elsewhere
-        group = super().__new__(cls)
-        group._hold(Members[LocalBucket](LocalBucket, buckets, named_buckets))
-        return group
+        @overload
+        def __new__(  # type: ignore[misc]  # its answers are awaited
+            cls, *buckets: AsyncBucket, **named_buckets: AsyncBucket
+        ) -> AsyncBucket: ...
 
-    def _hold(self, members: Members[LocalBucket]) -> None:
-        self._members = members
-        if len(set(self._lines)) < len(self._lines):
-            raise ValueError("a bucket can be in a BucketGroup only once")
-        clocks = [member._clock for member in members.all]
-        if any(clock is not clocks[0] for clock in clocks):
-            raise ValueError("the buckets of a BucketGroup must run on the same clock")
-        self._use_clock(clocks[0])
+        def __new__(cls, *buckets: Any, **named_buckets: Any) -> Any: ...
+
+    else:
+
+        def __init__(self, *buckets: Any, **named_buckets: Any) -> None:
+            """Let what decides for buckets of this kind decide for all of them."""
+            first = next(iter((*buckets, *named_buckets.values())), None)
+            join = first._core._join if isinstance(first, BaseBucket) else join_local
+            self._joint = join(buckets, named_buckets)
+            self._buckets = named_buckets
+
+    _buckets: Mapping[str, Any]
+    _joint: Any
 
     @property
-    def buckets(self) -> Mapping[str, LocalBucket]:
+    def _core(self) -> Any:
+        """What decides for it, where its buckets are kept."""
+        return self._joint
+
+    @classmethod
+    def from_rate(cls, rate: str, *, strict: bool = False, clock: Clock | None = None) -> Self:
+        """Make a group from several rates in words, each of which names its bucket.
+
+            BucketGroup.from_rate("10/second; 1000/hour")
+
+        Args:
+            rate: Rates as for `TokenBucket.from_rate`, with ";" between them.
+            strict: As there, for each of them.
+            clock: As there.
+
+        Raises:
+            TypeError: As there.
+            ValueError: As there, or a rate is there twice.
+        """
+        words = [label for label, _, _ in parse_rates(rate)]
+        return cls(
+            **{word: TokenBucket.from_rate(word, strict=strict, clock=clock) for word in words}
+        )
+
+    @property
+    def buckets(self) -> Mapping[str, Any]:
         """The buckets that have a name."""
-        return dict(self._members.named)
-
-    @property
-    def available_tokens(self) -> float:
-        """What could be taken from every bucket right now, in tokens."""
-        return min(member.available_tokens for member in self._members.all)
+        return dict(self._buckets)
 
     @property
     def capacity(self) -> float:
         """The smallest capacity among its buckets, in tokens."""
-        return self._members.capacity
+        return float(self._joint.capacity)
 
     @property
     def tokens_per_second(self) -> float:
         """The smallest rate among its buckets."""
-        return self._members.tokens_per_second
-
-    def allow(self, tokens: Tokens = 1) -> bool:
-        return self._take(tokens)
+        return float(self._joint.tokens_per_second)
 
     @property
-    def _lines(self) -> list[Line]:
-        return [line for member in self._members.all for line in member._lines]
+    def available_tokens(self) -> float:
+        """What could be taken from every bucket right now, in tokens."""
+        tokens: float = self._joint.available_tokens
+        return tokens
 
-    def _prices(self, tokens: Tokens) -> Prices:
-        costs = self._members.costs(tokens)
-        return [price for member, cost in costs for price in member._prices(cost)]
+    @property
+    def level(self) -> Level:
+        """The scarcest of its buckets; the level of each is found on the bucket itself."""
+        level: Level = self._joint.level
+        return level
 
-    def _amounts(self, tokens: Tokens) -> Prices:
-        costs = self._members.costs(tokens)
-        return [amount for member, cost in costs for amount in member._amounts(cost)]
+    def allow(self, tokens: Tokens = 1) -> bool:
+        allowed: bool = self._joint.allow(tokens)
+        return allowed
+
+    def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> Any:
+        return self._joint.wait(tokens, timeout)
+
+    async def wait_async(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
+        await self._joint.wait_async(tokens, timeout)
+
+    def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> Reservation:
+        reservation: Reservation = self._joint.reserve(tokens, timeout)
+        return reservation
+
+    def refund(self, tokens: Tokens) -> Any:
+        return self._joint.refund(tokens)
+
+    def pause(self, seconds: Number) -> Any:
+        return self._joint.pause(seconds)
+
+    def resume(self) -> Any:
+        return self._joint.resume()
+
+    def retry_after(self, tokens: Tokens = 1) -> float:
+        delay: float = self._joint.retry_after(tokens)
+        return delay
+
+    def _check(self, tokens: Tokens) -> None:
+        self._joint._check(tokens)
+
+    def _check_fits(self, tokens: Tokens) -> None:
+        self._joint._check_fits(tokens)
+
+    def _at_once(self, tokens: Tokens) -> Any:
+        return self._joint._at_once(tokens)
+
+    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+        admission: Admission = self._joint._admit(tokens, block, timeout)
+        return admission
+
+    async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+        admission: Admission = await self._joint._admit_async(tokens, block, timeout)
+        return admission
+
+    def _taker(self, tokens: Tokens) -> Callable[[], bool]:
+        taker: Callable[[], bool] = self._joint._taker(tokens)
+        return taker
+
+    def _reset(self) -> None:
+        self._joint._reset()
 
     def _full_in(self) -> int:
-        return max(member._full_in() for member in self._members.all)
+        return int(self._joint._full_in())
+
+    def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+        return self._joint._join(unnamed, named)
 
     def _twin(self) -> BucketGroup:
-        twins = {name: bucket._twin() for name, bucket in self._members.named.items()}
-        return type(self)(*(bucket._twin() for bucket in self._members.unnamed), **twins)
+        twin = object.__new__(type(self))
+        twin._joint, twin._buckets = self._joint._twin(), self._buckets
+        return twin
 
     def _move_to(self, clock: Clock) -> Any:
-        state = self._clock, [member._move_to(clock) for member in self._members.all]
-        self._use_clock(clock)
-        return state
+        return self._joint._move_to(clock)
 
     def _move_back(self, state: Any) -> None:
-        clock, members = state
-        self._use_clock(clock)
-        for member, state_of_member in zip(self._members.all, members, strict=True):
-            member._move_back(state_of_member)
+        self._joint._move_back(state)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._members!r})"
+        return f"{type(self).__name__}({self._joint._members!r})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Hashable
 from decimal import Decimal
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from .bucket import BaseBucket, Tokens
 from .callables import is_async
 from .calls import Arguments, Keywords, Wait, never
+from .sleeping import running_loop
 
 __all__ = ["CallCharge", "Cost", "FixedCharge", "charging"]
 
@@ -29,9 +29,13 @@ class Limiter(Protocol):
     def bucket(self) -> BaseBucket: ...
     @property
     def block(self) -> bool: ...
+    @property
+    def _fast(self) -> Any: ...
     def _check_payable(self, tokens: Tokens) -> None: ...
-    def _take(self, tokens: Tokens) -> object: ...
-    async def _take_async(self, tokens: Tokens) -> object: ...
+    def _taker(self, tokens: Tokens) -> Callable[[], bool]: ...
+    def _admit(self, tokens: Tokens) -> object: ...
+    async def _admit_async(self, tokens: Tokens) -> object: ...
+    def _admit_at_once(self, tokens: Tokens) -> bool: ...
 
 
 class FixedCharge:
@@ -46,16 +50,16 @@ class FixedCharge:
     def __init__(self, limiter: Limiter, tokens: Tokens) -> None:
         limiter._check_payable(tokens)
         self.limiter: Any = limiter
-        self.quick = limiter.bucket._taker(tokens)
+        self.quick = limiter._taker(tokens)
         self._tokens = tokens
 
     def run(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens, or wait for them, or raise."""
-        self.limiter._take(self._tokens)
+        self.limiter._admit(self._tokens)
 
     async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens as `run` does, from within a task."""
-        await self.limiter._take_async(self._tokens)
+        await self.limiter._admit_async(self._tokens)
 
     def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
         """Take the tokens as `run` does, or return what waits for them."""
@@ -77,20 +81,29 @@ class CallCharge:
                 raise TypeError(f"{name} must be a plain function; a coroutine is no {name}")
         self.limiter = limiter
         self.quick = never
-        self._cost = cost
-        self._key = key
+        self._cost: Any = cost
+        self._key: Any = key
+        if key is not None and not callable(cost):
+            self.run = self._run_at_fixed_cost  # type: ignore[method-assign]
+
+    def _run_at_fixed_cost(self, args: Arguments, kwargs: Keywords) -> None:
+        """Do as `run`, in less time."""
+        key, tokens = self._key(*args, **kwargs), self._cost
+        limiter = self.limiter[key if key.__class__ in _AT_HAND else _at_hand("key", key)]
+        if limiter._fast._at_once(tokens) is None:
+            limiter._admit(tokens)
 
     def run(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens of this call, or wait for them, or raise."""
         limiter, tokens = self._bill(args, kwargs)
-        if limiter is not None:
-            limiter._take(tokens)
+        if limiter is not None and limiter._fast._at_once(tokens) is None:
+            limiter._admit(tokens)
 
     async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens of this call as `run` does, from within a task."""
         limiter, tokens = self._bill(args, kwargs)
-        if limiter is not None:
-            await limiter._take_async(tokens)
+        if limiter is not None and limiter._fast._at_once(tokens) is None:
+            await limiter._admit_async(tokens)
 
     def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
         """Take the tokens of this call as `run` does, or return what waits for them."""
@@ -99,7 +112,7 @@ class CallCharge:
 
     def _bill(self, args: Arguments, kwargs: Keywords) -> tuple[Limiter | None, Tokens]:
         """Return whom to pay, or None where a call is free, and how much."""
-        cost: Any = self._cost
+        cost = self._cost
         if callable(cost):
             cost = _at_hand("cost", cost(*args, **kwargs))
             if _is_zero(cost):
@@ -130,23 +143,13 @@ def _is_zero(tokens: Any) -> bool:
 
 def _take_or_wait(limiter: Limiter, tokens: Tokens) -> Wait | None:
     """Take tokens as the limiter says, unless that would block a loop; then return what waits."""
-    bucket: Any = limiter.bucket
-    if not bucket._awaited:
-        if not limiter.block or not _in_event_loop():
-            limiter._take(tokens)
+    if not limiter.bucket._core._awaited:
+        if not limiter.block or not running_loop():
+            limiter._admit(tokens)
             return None
-        if bucket.allow(tokens):
+        if limiter._admit_at_once(tokens):
             return None
-    return partial(limiter._take_async, tokens)
-
-
-def _in_event_loop() -> bool:
-    """Tell whether this thread runs an event loop, of asyncio or trio."""
-    asyncio: Any = sys.modules.get("asyncio.events")
-    if getattr(asyncio, "_get_running_loop", bool)():
-        return True
-    lowlevel: Any = getattr(sys.modules.get("trio"), "lowlevel", None)
-    return bool(getattr(lowlevel, "in_trio_run", bool)())
+    return partial(limiter._admit_async, tokens)
 
 
 Charge: TypeAlias = FixedCharge | CallCharge

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +23,7 @@ __all__ = [
     "check_clock",
     "instant",
     "nanoseconds",
+    "now_of",
     "seconds",
     "timeout_nanoseconds",
 ]
@@ -126,6 +128,19 @@ def timeout_nanoseconds(timeout: Number | None) -> int | None:
         return None
     length = instant(timeout, "timeout")
     return None if length > CENTURY else length
+
+
+_last: tuple[Any, Callable[[], int]] = (None, time.monotonic_ns)
+
+
+def now_of(clock: Clock) -> Callable[[], int]:
+    """Return a clock's `now`: the same object each time, as thousands of buckets may share it."""
+    global _last  # noqa: PLW0603 - a clock and its `now` are set in one statement
+    owner, now = _last
+    if owner is not clock:
+        now = clock.now
+        _last = clock, now
+    return now
 
 
 def check_clock(clock: Clock) -> Clock:

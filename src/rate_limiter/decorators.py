@@ -11,7 +11,7 @@ from .bucket import BaseBucket
 from .callables import takes_self
 from .charges import Cost, charging
 from .clock import Clock
-from .keyed import InstanceRateLimiter, KeyedRateLimiter, per_instance
+from .keyed import InstanceRateLimiter, KeyedRateLimiter, bucket_maker, per_instance
 from .limiter import RateLimiter
 from .rates import Number, parse_rate, shown
 from .token_bucket import TokenBucket
@@ -31,6 +31,7 @@ def rate_limited(
     key: Callable[..., Hashable] | None = None,
     clock: Clock | None = None,
     make_bucket: Callable[..., BaseBucket] | None = None,
+    dry_run: bool = False,
 ) -> Callable[[F], F]:
     """Make a decorator that limits how often something is called.
 
@@ -54,8 +55,9 @@ def rate_limited(
     runs; in a task it returns what is to be awaited: the tokens, then the result.
 
     Args:
-        capacity: The most tokens the bucket holds.
-        rate: Tokens per second, or a rate in words such as "100/minute".
+        capacity: The most tokens the bucket holds. It may be left out where `rate` is in words.
+        rate: Tokens per second, or a rate in words such as "100/minute", or without a capacity
+            several, such as "10/second; 1000/hour".
         cost: Tokens per call, or a callable that gets the call's arguments, `self` included unless
             it was bound before, and returns them. A call for which it returns 0 is free.
         block: Whether a call waits for missing tokens; if not, it raises `RateLimitExceeded`.
@@ -65,34 +67,51 @@ def rate_limited(
         clock: Where time comes from; the machine's monotonic clock if None.
         make_bucket: A callable that gets `capacity` and tokens per second, and if there is a `key`,
             what it returned for the call, and returns a bucket; a `TokenBucket` if None.
+        dry_run: Whether only to count, and let every call pass; see `RateLimiter`.
 
     Raises:
         CostExceedsCapacity: `cost` is a number above `capacity`, and calls do not wait.
         TypeError: An argument is of the wrong kind.
         ValueError: A number is out of range, or `rate` is not in a form that can be read.
     """
-    terms = _terms(capacity, rate)
+    _check_limit(capacity, rate)
     if make_bucket is not None and clock is not None:
         raise ValueError("clock is for the default bucket; give it to what make_bucket makes")
-    local = partial(TokenBucket, *terms, clock=clock)
-    limiter: RateLimiter[Any] = RateLimiter(local(), block=block, timeout=timeout)
+    if key is not None and not callable(key):
+        raise TypeError(f"key must be a callable that gets the call's arguments, got {shown(key)}")
+    policy: dict[str, Any] = {"block": block, "timeout": timeout, "dry_run": dry_run}
+    local = _local_maker(capacity, rate, clock)
+    limiter: RateLimiter[Any] = RateLimiter(local(), **policy)
     if not callable(cost):
         limiter._check_payable(cost)
+    make = local if make_bucket is None else _own_maker(make_bucket, capacity, rate, key)
     if key is None:
-        if make_bucket is not None:
-            limiter = RateLimiter(make_bucket(*terms), block=block, timeout=timeout)
-        return charging(limiter, cost)
-    if not callable(key):
-        raise TypeError(f"key must be a callable that gets the call's arguments, got {shown(key)}")
-    make = local if make_bucket is None else _for_keys(make_bucket, *terms)
+        return charging(limiter if make is local else RateLimiter(make(), **policy), cost)
     if key is per_instance:
-        return charging(InstanceRateLimiter(make, block, timeout), cost, key, _check_takes_self)
-    return charging(KeyedRateLimiter(make, block=block, timeout=timeout), cost, key)
+        return charging(InstanceRateLimiter(make, **policy), cost, key, _check_takes_self)
+    return charging(KeyedRateLimiter(make, **policy), cost, key)
 
 
-def _terms(capacity: Any, rate: Any) -> tuple[Any, Any]:
-    """Return the capacity and tokens per second, or say how to give them."""
-    if callable(capacity) or capacity is None:
+def _local_maker(capacity: Any, rate: Any, clock: Clock | None) -> Callable[[], Any]:
+    """Return what makes buckets in memory."""
+    if capacity is None:
+        return bucket_maker(rate, None, clock=clock)
+    per_second = parse_rate(rate)[1] if isinstance(rate, str) else rate
+    return partial(TokenBucket, capacity, per_second, clock=clock)
+
+
+def _own_maker(
+    make_bucket: Callable[..., BaseBucket], capacity: Any, rate: Any, key: Any
+) -> Callable[..., Any]:
+    """Return what makes buckets as the caller wants them."""
+    count, per_second = parse_rate(rate) if isinstance(rate, str) else (capacity, rate)
+    terms = count if capacity is None else capacity, per_second
+    return partial(make_bucket, *terms) if key is None else _for_keys(make_bucket, *terms)
+
+
+def _check_limit(capacity: Any, rate: Any) -> None:
+    """Refuse what is no limit, and say how to give one."""
+    if callable(capacity) or (capacity is None and not isinstance(rate, str)):
         given = _name(capacity) if callable(capacity) else "nothing"
         raise TypeError(
             f"a limit needs 'capacity' and 'rate', got {given}: "
@@ -103,7 +122,6 @@ def _terms(capacity: Any, rate: Any) -> tuple[Any, Any]:
             "tokens_per_second must be a real number such as 5, or words such as '5/second', "
             f"got None: write @rate_limited(capacity={shown(capacity)}, rate=5)"
         )
-    return capacity, parse_rate(rate)[1] if isinstance(rate, str) else rate
 
 
 def _check_takes_self(func: Any) -> None:

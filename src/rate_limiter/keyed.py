@@ -9,40 +9,78 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from operator import setitem
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from .bucket import BaseBucket
+from .bucket_group import BucketGroup
 from .clock import Clock, seconds
 from .exceptions import RateLimitExceeded
 from .limiter import B_co, RateLimiter, check_policy
-from .memory.bucket import LocalBucket
-from .memory.ledger import exclusive
-from .rates import Number, shown
+from .memory.transaction import Write, step
+from .rates import Number, parse_rates, shown
+from .token_bucket import TokenBucket
 
-__all__ = ["InstanceRateLimiter", "KeyedRateLimiter", "per_instance"]
+__all__ = ["InstanceRateLimiter", "KeyedRateLimiter", "bucket_maker", "per_instance"]
 
 _SWEPT = 8  # keys looked at for each that is added: what lingers is a fraction of what is in use
+_MOST_TRIED = 64  # full buckets that a refused key finds to be held by somebody before it gives up
 
 V_co = TypeVar("V_co", covariant=True)
+
+
+_OF_KEY = {
+    **{name: f"{name}()" for name in ("acquire", "cost")},
+    **{name: f"bucket.{name}()" for name in ("allow", "try_consume", "wait", "wait_async")},
+}
 
 
 class _Limiters(Generic[V_co]):
     """Limiters with a policy in common, each with a bucket of its own."""
 
     def __init__(
-        self, make_bucket: Callable[..., Any], block: bool, timeout: Number | None
+        self,
+        make_bucket: Callable[..., Any],
+        *,
+        block: bool,
+        timeout: Number | None,
+        dry_run: bool = False,
     ) -> None:
-        if not callable(make_bucket):
-            raise TypeError(f"make_bucket must be callable, got {shown(make_bucket)}")
-        check_policy(block, timeout)
+        if isinstance(make_bucket, BaseBucket) or not callable(make_bucket):
+            raise TypeError(
+                "make_bucket must be callable and return a new bucket, as in "
+                f"lambda: TokenBucket(10, 5); got {shown(make_bucket)}"
+            )
+        check_policy(block, timeout, dry_run)
         self._make_bucket = _given_a_key(make_bucket)
-        self._block = block
-        self._timeout = timeout
+        self._policy: dict[str, Any] = {"block": block, "timeout": timeout, "dry_run": dry_run}
         self._begin()
 
     def _begin(self) -> None:
         """Have no limiter yet."""
-        self._entries: dict[Hashable, V_co] = {}
+        self._entries: dict[Any, Any] = {}
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            f"a live {type(self).__name__} cannot be pickled or copied: the copy would be a second "
+            "limit for each key; share it by reference, and make one in each process"
+        )
+
+    if not TYPE_CHECKING:  # what people try first is told what to write instead
+
+        def _needs_a_key(self, *_: Any, **__: Any) -> NoReturn:
+            raise TypeError(
+                f"a {type(self).__name__} has a limiter for each key: use "
+                "'with limiters[key].acquire():', or "
+                "'@rate_limited(capacity, rate, key=...)' for a function"
+            )
+
+        __call__ = __enter__ = __exit__ = __aenter__ = __aexit__ = _needs_a_key
+
+        def __getattr__(self, name: str) -> NoReturn:
+            where = _OF_KEY.get(name)
+            there = f"; it has a limiter for each key: limiters[key].{where}" if where else ""
+            raise AttributeError(f"a {type(self).__name__} has no {name!r}{there}")
 
     # Not a collection: to iterate or to look for a key would make a bucket for every 0, 1, 2 ...
     __iter__ = None
@@ -54,10 +92,10 @@ class _Limiters(Generic[V_co]):
 
     def _make_limiter(self, key: Any, bucket: Any = None) -> RateLimiter[Any]:
         bucket = self._make_bucket(key) if bucket is None else bucket
-        return RateLimiter(bucket, block=self._block, timeout=self._timeout)
+        return RateLimiter(bucket, **self._policy)
 
     def __repr__(self) -> str:
-        policy = f"timeout={self._timeout}" if self._block else "block=False"
+        policy = f"timeout={self._policy['timeout']}" if self._policy["block"] else "block=False"
         return f"{type(self).__name__}({len(self)} limiters, {policy})"
 
     def _move_to(self, clock: Clock) -> Any:
@@ -97,7 +135,7 @@ def _given_a_key(make_bucket: Callable[..., Any]) -> Callable[[Any], Any]:
 
 def _make_for_any(make_bucket: Callable[[], Any], _: Any) -> Any:
     bucket = make_bucket()
-    if isinstance(bucket, BaseBucket) and not isinstance(bucket, LocalBucket):
+    if isinstance(bucket, BaseBucket) and bucket._core._stored:
         raise TypeError(
             f"make_bucket must take the key and name the {type(bucket).__name__} after it; "
             "as it is, all keys would share one bucket"
@@ -124,6 +162,7 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
         block: Whether to wait for missing tokens; if not, `RateLimitExceeded` is raised.
         timeout: The most seconds to wait; None waits as long as it takes.
         max_keys: How many keys may be in use; beyond, a new key is refused, no old one forgotten.
+        dry_run: Whether only to count; see `RateLimiter`.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -137,70 +176,162 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
         block: bool = True,
         timeout: Number | None = None,
         max_keys: int = 100_000,
+        dry_run: bool = False,
     ) -> None:
         if isinstance(max_keys, bool) or not isinstance(max_keys, int):
             raise TypeError(f"max_keys must be an int, got {shown(max_keys)}")
         if max_keys <= 0:
             raise ValueError(f"max_keys must be above 0, got {shown(max_keys)}")
-        super().__init__(make_bucket, block, timeout)
+        super().__init__(make_bucket, block=block, timeout=timeout, dry_run=dry_run)
         self._max_keys = max_keys
 
+    @classmethod
+    def from_rate(
+        cls,
+        rate: str,
+        capacity: Number | None = None,
+        *,
+        strict: bool = False,
+        block: bool = True,
+        timeout: Number | None = None,
+        max_keys: int = 100_000,
+        dry_run: bool = False,
+        clock: Clock | None = None,
+    ) -> KeyedRateLimiter[Any]:
+        """Make a keyed limiter from a rate in words, or from several.
+
+            limiters = KeyedRateLimiter.from_rate("10/second; 1000/hour")
+
+        Args:
+            rate: A rate as for `TokenBucket.from_rate`, or several with ";" between them, which
+                every key has all of.
+            capacity: The most tokens of a bucket, for a single rate; as there if None.
+            strict: As there.
+            block: As for the class.
+            timeout: As for the class.
+            max_keys: As for the class.
+            dry_run: As for the class.
+            clock: Where time comes from; the machine's monotonic clock if None.
+
+        Raises:
+            TypeError: As there, and for the class.
+            ValueError: As there, and for the class; or there are several rates and a capacity.
+        """
+        make = bucket_maker(rate, capacity, strict=strict, clock=clock)
+        policy: dict[str, Any] = {"block": block, "timeout": timeout, "dry_run": dry_run}
+        return cls(make, max_keys=max_keys, **policy)
+
     def _begin(self) -> None:
-        super()._begin()
-        self._unswept: Iterator[Hashable] = iter(())
-        # When crowded: a heap of keys by the nanosecond at which they can be dropped, or earlier.
-        self._queue: list[tuple[int, int, Hashable]] = []
+        self._entries = {}  # by hash: no keys are compared within a step (P38)
+        self._count = 0
+        self._unswept: Iterator[_Entry] = iter(())
+        # When crowded: a heap of entries by the nanosecond at which they can be dropped, or
+        # earlier. It says where to look, no more: what threads may do to it loses no key.
+        self._queue: list[tuple[int, int, _Entry]] = []
         self._order = itertools.count()
+
+    def __len__(self) -> int:
+        """Return how many keys are in use."""
+        return self._count
+
+    def __bool__(self) -> bool:
+        """Return True, also while no key is in use."""
+        return True
 
     def __getitem__(self, key: Hashable) -> RateLimiter[B_co]:
         """Return the limiter of a key.
 
         Raises:
             RateLimitExceeded: The key is new and `max_keys` are in use; `retry_after` says when the
-                first of them can be dropped (None if all are full, but held by somebody).
+                first of them can be dropped (None if all that are full are held by somebody).
             TypeError: The key is not hashable.
         """
+        entries: dict[int, _Entry] = self._entries
         try:
-            limiter = self._entries.get(key)
+            entry = entries.get(hash(key))
         except TypeError:
             raise TypeError(f"a key must be hashable, got a {type(key).__name__}") from None
-        return self._add(key, self._make_limiter(key)) if limiter is None else limiter
+        if entry is not None and (entry.key is key or entry.key == key):
+            limiter: RateLimiter[B_co] | None = entry.limiter
+            if limiter is not None:
+                return limiter
+        return self._add(key)  # new, or behind another of the same hash, or about to be dropped
 
-    # Under the lock, so that two threads that ask for one new key get one bucket (P25), and nobody
-    # looks for a key while it is out to be dropped.
-    @exclusive
-    def _add(self, key: Hashable, limiter: RateLimiter[B_co]) -> RateLimiter[B_co]:
-        self._sweep()
-        now = limiter.bucket._now()
-        if 2 * len(self._entries) < self._max_keys or len(self._queue) > 2 * self._max_keys:
-            self._queue.clear()
-        if key not in self._entries and len(self._entries) >= self._max_keys:
-            self._make_room(now)
-        if self._queue:
-            heapq.heappush(self._queue, (now, next(self._order), key))
-        return self._entries.setdefault(key, limiter)
+    def _find(self, key: Hashable) -> _Entry | None:
+        chain = _chain(self._entries.get(hash(key)))
+        return next((entry for entry in chain if entry.key is key or entry.key == key), None)
+
+    def _add(self, key: Hashable) -> RateLimiter[B_co]:
+        """Return the limiter of a key that is new, or is about to be dropped."""
+        made: RateLimiter[Any] | None = None
+        while True:
+            first = self._entries.get(hash(key))
+            entry = self._find(key)
+            if entry is not None:
+                limiter = entry.limiter or self._revive(entry)
+            else:
+                made = made or self._make_limiter(key)
+                self._sweep()
+                self._make_room(made.bucket._core._now())
+                limiter = self._insert(key, made, first)
+            if limiter is not None:
+                return limiter
+
+    def _insert(self, key: Hashable, made: Any, first: _Entry | None) -> Any:
+        """Add a key, unless others came or went meanwhile, or there is no room any more."""
+        entry = _Entry(key, made, first)
+        if not step(self._link, entry):
+            return None
+        if 2 * self._count < self._max_keys or len(self._queue) > 2 * self._max_keys:
+            self._queue = []
+        elif self._queue:
+            heapq.heappush(self._queue, (made.bucket._core._now(), next(self._order), entry))
+        return made
+
+    def _link(self, entry: _Entry) -> tuple[bool, list[Write]]:
+        if self._entries.get(entry.number) is not entry.next or self._count >= self._max_keys:
+            return False, []
+        return True, [
+            (setitem, (self._entries, entry.number, entry)),
+            (setattr, (self, "_count", self._count + 1)),
+        ]
 
     def _sweep(self) -> None:
         """Look at a few keys, each in its turn, and drop those that are idle."""
-        keys = list(islice(self._unswept, _SWEPT))
-        if len(keys) < _SWEPT:
-            self._unswept = iter(list(self._entries))
-        for key in keys:
-            self._drop_if_idle(key)
+        entries = list(islice(self._unswept, _SWEPT))
+        if len(entries) < _SWEPT:
+            self._unswept = iter(self._all())
+        for entry in entries:
+            self._drop_if_idle(entry)
+
+    def _all(self) -> list[_Entry]:
+        """Return all entries there are."""
+        while True:
+            try:
+                entries = list(self._entries.values())
+            except RuntimeError:  # a finalizer has changed them meanwhile
+                continue
+            return [entry for first in entries for entry in _chain(first)]
 
     def _make_room(self, now: int) -> None:
-        """Drop an idle key, or refuse until there is one."""
+        """Drop an idle key if none is free, or refuse until there is one."""
+        if self._count < self._max_keys:
+            return
         if not self._queue:  # equal instants in order are a heap
-            self._queue = [(now, next(self._order), key) for key in self._entries]
-        held: list[Hashable] = []
-        while len(self._entries) >= self._max_keys and self._first_drop(now) == now:
-            key = heapq.heappop(self._queue)[2]
-            self._drop_if_idle(key)
-            held += [key] * (key in self._entries)
-        first = self._first_drop(now)
-        for key in held:
-            heapq.heappush(self._queue, (now, next(self._order), key))
-        if len(self._entries) >= self._max_keys:
+            self._queue = [(now, next(self._order), entry) for entry in self._all()]
+        held: list[_Entry] = []
+        while (
+            self._count >= self._max_keys
+            and len(held) < _MOST_TRIED
+            and self._first_drop(now) == now
+        ):
+            entry = heapq.heappop(self._queue)[2]
+            self._drop_if_idle(entry)
+            held += [entry] * (not entry.gone)
+        first = self._first_drop(now) if len(held) < _MOST_TRIED else None
+        for entry in held:
+            heapq.heappush(self._queue, (now, next(self._order), entry))
+        if self._count >= self._max_keys:
             raise RateLimitExceeded(
                 f"rate limit exceeded: max_keys={self._max_keys} keys are in use",
                 retry_after=None if first is None else seconds(first - now),
@@ -208,31 +339,153 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
 
     def _first_drop(self, now: int) -> int | None:
         """Return the nanosecond at which the first key in the queue can be dropped."""
-        while self._queue:
-            instant, _, key = self._queue[0]
-            limiter = self._entries.get(key)
-            if limiter is None:
+        while (first := next(iter(self._queue), None)) is not None:
+            instant, _, entry = first
+            if entry.gone:
                 heapq.heappop(self._queue)
-            elif (actual := now + limiter.bucket._full_in()) > instant:
-                heapq.heapreplace(self._queue, (actual, next(self._order), key))
+            elif (actual := now + self._full_in(entry)) > instant:
+                heapq.heapreplace(self._queue, (actual, next(self._order), entry))
             else:
                 return max(instant, now)
         return None
 
-    def _drop_if_idle(self, key: Hashable) -> int:
-        """Drop a key if its bucket is full; return the nanoseconds until it is."""
-        limiter = self._entries.get(key)
-        delay = 0 if limiter is None else limiter.bucket._full_in()
-        if limiter is None or delay > 0:
-            return delay
-        # Somebody may have got the limiter before, and charge it later. So let go of the bucket,
-        # while a twin keeps its tokens: if it lives on, somebody has it; if not, nobody charges it.
-        twin, life = limiter.bucket._twin(), weakref.ref(limiter.bucket)
-        del self._entries[key], limiter
-        bucket = life()
-        if bucket is not None or twin._full_in() > 0:
-            self._entries[key] = self._make_limiter(key, bucket or twin)
-        return 0
+    def _full_in(self, entry: _Entry) -> int:
+        limiter = entry.limiter or self._revive(entry)
+        return 0 if limiter is None else limiter.bucket._full_in()
+
+    def _drop_if_idle(self, entry: _Entry) -> None:
+        """Drop a key if its bucket is full and nobody holds it."""
+        limiter = entry.limiter
+        if limiter is not None:
+            if limiter.bucket._full_in() > 0:
+                return
+            # Another thread may hold this limiter and use it after we drop the key. Drop our
+            # reference and keep the state through an alias. If the bucket is still alive, keep the
+            # key; if it was collected, nobody can charge it any more.
+            alias = limiter.bucket._twin()
+            if not step(entry.let_go, limiter, weakref.ref(limiter.bucket), alias):
+                return
+            del limiter
+        let_go = entry.let_go_of
+        if let_go is None or entry.gone:
+            return
+        life, alias = let_go
+        if life() is None and alias._full_in() == 0 and step(self._unlink, entry):
+            return
+        self._revive(entry)
+
+    def _revive(self, entry: _Entry) -> RateLimiter[Any] | None:
+        """Return the limiter of an entry that was let go, made anew; None if it is gone."""
+        let_go = entry.let_go_of
+        if let_go is not None and let_go is not _GONE:
+            life, alias = let_go
+            bucket = life()
+            step(entry.take_back, self._make_limiter(entry.key, bucket or alias))
+        return entry.limiter
+
+    def _unlink(self, entry: _Entry) -> tuple[bool, list[Write]]:
+        if entry.limiter is not None or entry.gone:
+            return entry.gone, []
+        number = entry.number
+        first: _Entry = self._entries[number]
+        writes: list[Write] = [
+            (setattr, (entry, "let_go_of", _GONE)),
+            (setattr, (self, "_count", self._count - 1)),
+        ]
+        if first is not entry:
+            first = next(before for before in _chain(first) if before.next is entry)
+            return True, [*writes, (setattr, (first, "next", entry.next))]
+        if entry.next is not None:
+            return True, [*writes, (setitem, (self._entries, number, entry.next))]
+        return True, [*writes, (dict.pop, (self._entries, number, None))]
+
+    def reset(self, key: Hashable) -> None:
+        """Let the bucket of a key be full again, with nobody in line.
+
+        It is done in place: whoever holds the limiter of the key goes on with the same bucket.
+        Those who wait in line are served at once. A key that is not in use stays so.
+        """
+        entry = self._find(key)
+        limiter = None if entry is None else entry.limiter or self._revive(entry)
+        if limiter is not None:
+            limiter.bucket._reset()
+
+
+def _chain(entry: _Entry | None) -> Iterator[_Entry]:
+    """Yield an entry and those behind it, whose keys have the same hash."""
+    while entry is not None:
+        yield entry
+        entry = entry.next
+
+
+_GONE = "gone"
+
+
+class _Entry:
+    """A key in use.
+
+    Attributes:
+        key: The key.
+        number: Its hash.
+        limiter: Its limiter; None while it is being dropped.
+        next: The next entry whose key has the same hash.
+        let_go_of: While it is being dropped: a weak reference to the bucket, and an alias of it;
+            `_GONE` when it has been.
+    """
+
+    __slots__ = ("key", "let_go_of", "limiter", "next", "number")
+
+    def __init__(self, key: Hashable, limiter: RateLimiter[Any], behind: _Entry | None) -> None:
+        self.key = key
+        self.number = hash(key)
+        self.limiter: RateLimiter[Any] | None = limiter
+        self.next = behind
+        self.let_go_of: Any = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has been dropped."""
+        return self.let_go_of is _GONE
+
+    def let_go(
+        self, limiter: RateLimiter[Any], life: Any, alias: BaseBucket
+    ) -> tuple[bool, list[Write]]:
+        """Compute the step that lets go of the limiter; return whether it still had it."""
+        if self.limiter is not limiter:
+            return False, []
+        return True, [
+            (setattr, (self, "let_go_of", (life, alias))),
+            (setattr, (self, "limiter", None)),
+        ]
+
+    def take_back(self, limiter: RateLimiter[Any]) -> tuple[None, list[Write]]:
+        """Compute the step that gives it a limiter again, unless it has one or is gone."""
+        if self.limiter is not None or self.gone:
+            return None, []
+        return None, [(setattr, (self, "limiter", limiter)), (setattr, (self, "let_go_of", None))]
+
+
+def bucket_maker(
+    rate: str, capacity: Number | None, *, strict: bool = False, clock: Clock | None = None
+) -> Callable[[], Any]:
+    """Return what makes a bucket of a rate in words, or a group of several.
+
+    Raises:
+        TypeError: `rate` is not a string.
+        ValueError: `rate` cannot be read, or there are several rates and a capacity.
+    """
+    several = len(parse_rates(rate)) > 1
+    if several and capacity is not None:
+        raise ValueError(
+            f"a capacity goes with a single rate, got capacity={shown(capacity)} and "
+            f"{shown(rate)}; leave it out: each rate has its count for a capacity"
+        )
+    if several:
+        make: Callable[[], Any] = partial(BucketGroup.from_rate, rate, strict=strict, clock=clock)
+    else:
+        make = partial(TokenBucket.from_rate, rate, capacity, strict=strict, clock=clock)
+    make()  # so that what cannot be made is refused now
+    return make
 
 
 class InstanceRateLimiter(_Limiters["tuple[weakref.ref[Any], RateLimiter[Any]]"]):
@@ -244,13 +497,12 @@ class InstanceRateLimiter(_Limiters["tuple[weakref.ref[Any], RateLimiter[Any]]"]
         Raises:
             TypeError: The instance cannot be referenced weakly.
         """
-        entry = self._entries.get(id(instance))
-        if entry is None:
-            entry = self._add(instance)
-        return entry[1]
+        entry: tuple[Any, RateLimiter[Any]] | None = self._entries.get(id(instance))
+        return (self._add(instance) if entry is None else entry)[1]
 
     def _add(self, instance: Any) -> tuple[weakref.ref[Any], RateLimiter[Any]]:
-        key, entries = id(instance), self._entries
+        key = id(instance)
+        entries: dict[int, tuple[weakref.ref[Any], RateLimiter[Any]]] = self._entries
         try:
             life = weakref.ref(instance, lambda _: entries.pop(key, None))
         except TypeError:
@@ -259,7 +511,8 @@ class InstanceRateLimiter(_Limiters["tuple[weakref.ref[Any], RateLimiter[Any]]"]
                 f"{type(instance).__name__} does not allow; add '__weakref__' to its __slots__, "
                 "or use a key function"
             ) from None
-        return entries.setdefault(key, (life, self._make_limiter(instance)))
+        mine: tuple[weakref.ref[Any], RateLimiter[Any]] = life, self._make_limiter(instance)
+        return entries.setdefault(key, mine)
 
 
 def per_instance(*args: Any, **_: Any) -> Any:

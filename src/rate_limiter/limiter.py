@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Callable, Generator
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Generic, Self, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, overload
 
-from .bucket import Acquired, AsyncBucket, BaseBucket, Bucket, Paid, Payer, Tokens
+from .bucket import Admission, AsyncBucket, BaseBucket, Bucket, Tokens, copied
+from .calls import never
 from .charges import Cost, charging
 from .clock import Clock, timeout_nanoseconds
+from .dry_run import pretend, pretend_async
+from .exceptions import CostExceedsCapacity, RateLimitExceeded
+from .permit import NEW, AsyncPermit, Permit
 from .rates import Number, shown
 
 if TYPE_CHECKING:
@@ -22,14 +23,11 @@ else:
 
     B_co = TypeVar("B_co", bound=BaseBucket, covariant=True)
 
-__all__ = ["AsyncPermit", "B_co", "BasePermit", "Permit", "RateLimiter", "check_policy"]
+__all__ = ["AsyncPermit", "B_co", "Permit", "RateLimiter", "check_policy"]
 
 F = TypeVar("F")
 _ONE = 1
-_NEW = "not entered"
-_ENTERED = "entered"
-_REFUSED = "refused"
-_REFUNDED = "refunded"
+_new = object.__new__
 
 
 class RateLimiter(Generic[B_co]):
@@ -54,24 +52,40 @@ class RateLimiter(Generic[B_co]):
         bucket: What holds the tokens.
         block: Whether to wait for missing tokens; if not, `RateLimitExceeded` is raised.
         timeout: The most seconds to wait; None waits as long as it takes.
+        dry_run: Whether only to count: every call passes at once, and the bucket is charged as if
+            the call had waited or had been refused.
 
     Raises:
-        TypeError: `bucket` is no bucket, `block` no bool, or `timeout` no real number.
-        ValueError: `timeout` is negative or NaN, or given together with `block=False`.
+        TypeError: `bucket` is no bucket, `block` or `dry_run` no bool, or `timeout` no real number.
+        ValueError: `timeout` is NaN, or given together with `block=False`.
     """
 
-    __slots__ = ("__weakref__", "_block", "_bucket", "_timeout")
+    __slots__ = ("__weakref__", "_block", "_bucket", "_fast", "_permit", "_timeout")
 
-    def __init__(self, bucket: B_co, *, block: bool = True, timeout: Number | None = None) -> None:
+    def __init__(
+        self,
+        bucket: B_co,
+        *,
+        block: bool = True,
+        timeout: Number | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        if isinstance(bucket, type):
+            raise TypeError(
+                f"bucket must be a bucket, got the class {bucket.__name__}; make one of it, as in "
+                "RateLimiter(TokenBucket(capacity=10, tokens_per_second=5))"
+            )
         if not isinstance(bucket, BaseBucket):
             raise TypeError(
                 f"bucket must be a TokenBucket or BucketGroup, "
                 f"got {shown(bucket)} ({type(bucket).__name__})"
             )
-        check_policy(block, timeout)
+        check_policy(block, timeout, dry_run)
         self._bucket = bucket
+        self._permit = AsyncPermit if bucket._core._awaited else Permit
         self._block = block
         self._timeout = timeout
+        self._fast: Any = _NO_FAST_PATH if dry_run else bucket
 
     @property
     def bucket(self) -> B_co:
@@ -87,6 +101,11 @@ class RateLimiter(Generic[B_co]):
     def timeout(self) -> Number | None:
         """The most seconds to wait, or None for no limit."""
         return self._timeout
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether calls are only counted."""
+        return self._fast is _NO_FAST_PATH
 
     @overload
     def acquire(
@@ -106,8 +125,9 @@ class RateLimiter(Generic[B_co]):
         timeout: Number | None = None,
     ) -> AsyncPermit: ...
 
+    # Its options may be given by position for the sake of time alone: see its overloads.
     def acquire(
-        self, tokens: Tokens = 1, *, block: bool | None = None, timeout: Number | None = None
+        self, tokens: Tokens = 1, block: bool | None = None, timeout: Number | None = None
     ) -> Permit | AsyncPermit:
         """Prepare to take tokens; they are taken on entering `with`, `async with` or `await`.
 
@@ -126,16 +146,22 @@ class RateLimiter(Generic[B_co]):
                 for a call that does not wait.
         """
         if tokens is not _ONE:
+            tokens = copied(tokens)
             self._bucket._check(tokens)
         limiter = self if block is None and timeout is None else self._with(block, timeout)
-        return (AsyncPermit if self._bucket._awaited else Permit)(limiter, tokens)
+        permit: Any = _new(self._permit)  # what its class would do, in less time
+        permit._door = limiter
+        permit._tokens = tokens
+        permit._state = NEW
+        made: Permit | AsyncPermit = permit
+        return made
 
     def cost(self, tokens: Cost) -> Callable[[F], F]:
         """Make a decorator that charges each call this many tokens.
 
         Args:
-            tokens: A number, or a callable that gets the call's arguments (`self` included) and
-                returns one.
+            tokens: A number, or a callable that gets the call's arguments, `self` included unless
+                it was bound before, and returns one. A call for which it returns 0 is free.
 
         Raises:
             CostExceedsCapacity: A number above the capacity, on a limiter that does not wait.
@@ -161,7 +187,7 @@ class RateLimiter(Generic[B_co]):
     async def __aenter__(self: RateLimiter[AsyncBucket]) -> AsyncPermit: ...
 
     async def __aenter__(self) -> Permit | AsyncPermit:
-        return await (AsyncPermit if self._bucket._awaited else Permit)(self, 1)
+        return await self._permit(self, 1)
 
     async def __aexit__(self, *exc_info: object) -> None:
         pass
@@ -174,199 +200,82 @@ class RateLimiter(Generic[B_co]):
 
     def __repr__(self) -> str:
         policy = f"timeout={self._timeout}" if self._block else "block=False"
+        policy += ", dry_run=True" * self.dry_run
         return f"{type(self).__name__}({self._bucket!r}, {policy})"
 
     def _check_payable(self, tokens: Tokens) -> None:
         """Refuse a cost that no call could ever pay."""
         self._bucket._check(tokens)
-        if not self._block and not self._bucket._fits(tokens):
-            raise self._bucket._refusal(tokens, math.inf)
+        if not self._block:
+            self._bucket._check_fits(tokens)
 
     def _with(self, block: bool | None, timeout: Number | None) -> RateLimiter[B_co]:
         """Return a limiter over the same bucket with another policy."""
         block = self._block if block is None else block
         if timeout is None and block is True:
             timeout = self._timeout
-        return RateLimiter(self._bucket, block=block, timeout=timeout)
+        return RateLimiter(self._bucket, block=block, timeout=timeout, dry_run=self.dry_run)
 
-    def _take(self, tokens: Tokens) -> Acquired:
-        """Take tokens as the policy says."""
-        return self._bucket._acquire(tokens, self._block, self._timeout)
+    def _admit(self, tokens: Tokens) -> Admission:
+        """Take tokens as the policy says. Every admission passes here, or the async twin of this.
 
-    async def _take_async(self, tokens: Tokens) -> Acquired:
-        return await self._bucket._acquire_async(tokens, self._block, self._timeout)
+        Only the fast paths of permits and of decorated functions ask the bucket itself first; see
+        `_at_once` and `_taker`.
+        """
+        if self.dry_run:
+            return pretend(self._bucket, tokens, self._block, self._timeout)
+        return self._bucket._admit(tokens, self._block, self._timeout)
+
+    async def _admit_async(self, tokens: Tokens) -> Admission:
+        """Do as `_admit` from within a task."""
+        if self.dry_run:
+            return await pretend_async(self._bucket, tokens, self._block, self._timeout)
+        return await self._bucket._admit_async(tokens, self._block, self._timeout)
+
+    def _admit_at_once(self, tokens: Tokens) -> bool:
+        """Do as `_admit` if the tokens are there; otherwise change nothing, and return False."""
+        if self.dry_run:
+            self._admit(tokens)
+            return True
+        try:
+            self._bucket._admit(tokens, False, None)
+        except (RateLimitExceeded, CostExceedsCapacity):
+            return False
+        return True
+
+    def _taker(self, tokens: Tokens) -> Callable[[], bool]:
+        """Return a function for the fast path; see `BaseBucket._taker`."""
+        return never if self.dry_run else self._bucket._taker(tokens)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            instead = _INSTEAD.get(name, "")
+            raise AttributeError(f"a {type(self).__name__} has no {name!r}{instead}")
 
 
-def check_policy(block: bool, timeout: Number | None) -> None:
+class _NoFastPath:
+    """Stands for the bucket of a limiter that only counts."""
+
+    __slots__ = ()
+
+    def _at_once(self, tokens: Tokens) -> None:
+        """Take nothing."""
+
+
+_NO_FAST_PATH = _NoFastPath()
+_ASK = "; ask its bucket: limiter.bucket.allow(tokens), or refuse with RateLimiter(block=False)"
+_WAIT = "; it waits with limiter.acquire(tokens): 'with' it, 'async with' it or 'await' it"
+_INSTEAD = {"allow": _ASK, "try_consume": _ASK, "wait": _WAIT, "wait_async": _WAIT}
+
+
+def check_policy(block: bool, timeout: Number | None, dry_run: bool = False) -> None:
     """Refuse what does not say whether, and how long, to wait; see `RateLimiter`."""
-    if not isinstance(block, bool):
-        raise TypeError(f"block must be True or False, got {shown(block)}")
+    for name, value in (("block", block), ("dry_run", dry_run)):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False, got {shown(value)}")
     timeout_nanoseconds(timeout)
     if timeout is not None and not block:
         raise ValueError(
             f"timeout={shown(timeout)} needs block=True; a call that refuses does not wait"
         )
-
-
-class BasePermit:
-    """Tokens for one piece of work, taken on entering `with`, `async with` or `await`.
-
-    Made by `RateLimiter.acquire`. Leaving the block, even by an exception, changes nothing.
-    A permit that is dropped without having been entered emits a RuntimeWarning, because the code
-    it was meant for has not been limited.
-    """
-
-    __slots__ = ("_limiter", "_paid", "_payer", "_state", "_tokens", "_waited")
-
-    def __init__(self, limiter: RateLimiter[BaseBucket], tokens: Tokens) -> None:
-        self._limiter = limiter
-        self._tokens = tokens
-        self._waited = 0.0
-        self._payer: Payer  # known once it has been entered
-        self._paid: Paid | None = None  # what it has paid, once that is corrected
-        self._state = _NEW
-
-    @property
-    def tokens(self) -> Tokens:
-        """How many tokens the permit is for."""
-        return self._tokens
-
-    @property
-    def waited(self) -> float:
-        """How long its tokens were waited for, in seconds."""
-        return self._waited
-
-    def __enter__(self) -> Self:
-        self._enter_once()
-        try:
-            limiter = self._limiter
-            self._waited, self._payer = limiter._bucket._acquire(
-                self._tokens, limiter._block, limiter._timeout
-            )
-        except BaseException:
-            self._state = _REFUSED
-            raise
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    async def __aenter__(self) -> Self:
-        self._enter_once()
-        try:
-            self._waited, self._payer = await self._limiter._take_async(self._tokens)
-        except BaseException:
-            self._state = _REFUSED
-            raise
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        pass
-
-    def __await__(self) -> Generator[Any, Any, Self]:
-        return self.__aenter__().__await__()
-
-    def _enter_once(self) -> None:
-        if self._state is not _NEW:
-            raise RuntimeError("a permit is entered once; call acquire() again for more tokens")
-        self._state = _ENTERED
-
-    def _paid_so_far(self, action: str) -> Paid:
-        if self._state is not _ENTERED:
-            raise RuntimeError(f"cannot {action} a permit that is {self._state}")
-        if self._paid is None:
-            self._paid = self._payer._paid(self._tokens)
-        return self._paid
-
-    def _all_back(self) -> tuple[Paid, Paid]:
-        """Return what it has paid, and nothing, to be paid instead."""
-        paid = self._paid_so_far("refund")
-        self._state = _REFUNDED
-        return paid, dict.fromkeys(paid, Fraction(0))
-
-    def __del__(self) -> None:
-        if getattr(self, "_state", None) is _NEW:  # an interrupt may leave a permit half made
-            warnings.warn(
-                f"acquire({self._tokens}) was never entered and limited nothing; use "
-                f"'with limiter.acquire({self._tokens}):', or 'async with', or 'await'",
-                RuntimeWarning,
-                stacklevel=2,
-                source=self,
-            )
-
-    def __repr__(self) -> str:
-        state = f"waited={self._waited:g}" if self._state is _ENTERED else self._state
-        return f"{type(self).__name__}(tokens={self._tokens}, {state})"
-
-
-class Permit(BasePermit):
-    """Tokens for one piece of work, taken on entering `with`, `async with` or `await`.
-
-        with limiter.acquire(estimate) as permit:
-            reply = call()
-            permit.settle(reply.used)
-
-    Made by `RateLimiter.acquire`. Leaving the block, even by an exception, changes nothing.
-    A permit that is dropped without having been entered emits a RuntimeWarning, because the code
-    it was meant for has not been limited.
-    """
-
-    __slots__ = ()
-
-    def settle(self, actual: Tokens) -> None:
-        """Say what the work really cost: the rest is given back, or the excess charged.
-
-        Charging may leave the bucket in debt, which those who come later wait out. It may be
-        called again when more is known.
-
-        Args:
-            actual: How many tokens were used; 0 or more. For a group, a mapping may name some of
-                its buckets; the others stay as they are.
-
-        Raises:
-            RuntimeError: The permit has not been entered, was refused, or has been refunded.
-            TypeError: `actual` is not a real number, or a mapping for a single bucket.
-            ValueError: `actual` is negative, NaN or infinite, or names an unknown bucket.
-        """
-        paid = self._paid_so_far("settle")
-        self._payer._correct(paid, self._payer._paid(actual))
-
-    def refund(self) -> None:
-        """Give all tokens back, because the work never happened. A second call does nothing.
-
-        Raises:
-            RuntimeError: The permit has not been entered, or was refused.
-        """
-        if self._state is not _REFUNDED:
-            paid, nothing = self._all_back()
-            try:
-                self._payer._correct(paid, nothing)
-            except BaseException:
-                self._state = _ENTERED  # it may be tried again
-                raise
-
-
-class AsyncPermit(BasePermit):
-    """A permit of a bucket that is asked over an event loop: as `Permit`, with calls to await.
-
-    async with limiter.acquire(estimate) as permit:
-        reply = await call()
-        await permit.settle(reply.used)
-    """
-
-    __slots__ = ()
-
-    async def settle(self, actual: Tokens) -> None:
-        """Say what the work really cost; see `Permit.settle`."""
-        paid = self._paid_so_far("settle")
-        await self._payer._correct_async(paid, self._payer._paid(actual))
-
-    async def refund(self) -> None:
-        """Give all tokens back, because the work never happened; see `Permit.refund`."""
-        if self._state is not _REFUNDED:
-            paid, nothing = self._all_back()
-            try:
-                await self._payer._correct_async(paid, nothing)
-            except BaseException:
-                self._state = _ENTERED  # it may be tried again
-                raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Generic, TypeVar
 
-from .bucket import BaseBucket, Tokens
-from .rates import shown
+from .bucket import BaseBucket, Label, Tokens
+from .rates import exact, shown
 
 __all__ = ["Members"]
 
@@ -21,6 +22,10 @@ class Members(Generic[M]):
         unnamed: Buckets without a name.
         named: Buckets by the names that a cost mapping uses.
 
+    Attributes:
+        unnamed, named: What decides for each of them.
+        all: The same, in the order in which they were given.
+
     Raises:
         TypeError: One is no bucket, or of another kind.
         ValueError: There is none.
@@ -28,22 +33,33 @@ class Members(Generic[M]):
 
     __slots__ = ("all", "named", "unnamed")
 
-    def __init__(self, kind: Any, unnamed: tuple[M, ...], named: dict[str, M]) -> None:
-        self.unnamed = unnamed
-        self.named = named
-        self.all = [*unnamed, *named.values()]
-        if not self.all:
+    def __init__(self, kind: Any, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        given = [*unnamed, *named.values()]
+        if not given:
             raise ValueError("a BucketGroup needs at least one bucket")
-        for member in self.all:
+        for member in given:
             if not isinstance(member, BaseBucket):
                 raise TypeError(
                     f"a BucketGroup holds buckets, got {shown(member)} ({type(member).__name__})"
                 )
-            if not isinstance(member, kind):
+            if not isinstance(member._core, kind):
                 raise TypeError(
                     f"a BucketGroup holds buckets of one kind, for they decide in one step: "
-                    f"a {type(member).__name__} does not go with a {type(self.all[0]).__name__}"
+                    f"a {type(member).__name__} does not go with a {type(given[0]).__name__}"
                 )
+        self.unnamed: tuple[M, ...] = tuple(member._core for member in unnamed)
+        self.named: dict[str, M] = {name: member._core for name, member in named.items()}
+        self.all: list[M] = [*self.unnamed, *self.named.values()]
+
+    @property
+    def labels(self) -> list[Label]:
+        """What the buckets are called: by name or position, `outer.inner` in a nested group."""
+        outer: list[Label] = [*range(len(self.unnamed)), *self.named]
+        return [
+            label if inner is None else f"{label}.{inner}"
+            for label, member in zip(outer, self.all, strict=True)
+            for inner in member._labels
+        ]
 
     @property
     def capacity(self) -> float:
@@ -55,24 +71,56 @@ class Members(Generic[M]):
         """The smallest rate among them."""
         return min(member.tokens_per_second for member in self.all)
 
-    def costs(self, tokens: Tokens) -> list[tuple[M, Tokens]]:
-        """Return which of them so many tokens are asked of, and how many of each.
+    def twins(self) -> Members[M]:
+        """Return other handles to the same buckets."""
+        twins = {name: bucket._twin() for name, bucket in self.named.items()}
+        return Members(BaseBucket, tuple(bucket._twin() for bucket in self.unnamed), twins)
+
+    def costs(self, tokens: Tokens, *, zeros: bool = False) -> list[tuple[M, Tokens]]:
+        """Return which of them this many tokens are asked of, and how many of each.
+
+        Args:
+            tokens: A cost. A mapping may hold zeros: those buckets are left alone.
+            zeros: Whether to return those as well.
 
         Raises:
             ValueError: A mapping is empty, or names none of them.
         """
         if not isinstance(tokens, Mapping):
             return [(member, tokens) for member in self.all]
-        names = ", ".join(map(repr, self.named)) or "none"
-        if not tokens:
-            raise ValueError(f"a cost mapping must name at least one bucket of: {names}")
-        for name in tokens:
+        costs = dict(tokens.items())
+        if not costs:
+            raise ValueError(f"a cost mapping must name at least one bucket of: {self._names}")
+        for name in costs:
             if name not in self.named:
                 raise ValueError(
-                    f"no bucket of this group is called {shown(name)}; its names are: {names}"
+                    f"no bucket of this group is called {shown(name)}; its names are: {self._names}"
                 )
-        return [(self.named[name], cost) for name, cost in tokens.items()]
+        return [
+            (self.named[name], cost) for name, cost in costs.items() if zeros or not _is_zero(cost)
+        ]
+
+    def check_use(self, actual: Tokens, taken: Tokens) -> None:
+        """Refuse a number as the real cost of what was taken with a mapping.
+
+        Raises:
+            TypeError: It is such a number; it would charge a request for each model token.
+        """
+        if isinstance(taken, Mapping) and not isinstance(actual, Mapping):
+            raise TypeError(
+                f"the tokens were taken with a mapping, so settle them with one, such as "
+                f"{{{next(iter(self.named))!r}: {shown(actual)}}}, got {shown(actual)}; "
+                f"the buckets are: {self._names}"
+            )
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(map(repr, self.named)) or "none"
 
     def __repr__(self) -> str:
         named = [f"{name}={bucket!r}" for name, bucket in self.named.items()]
         return ", ".join([*map(repr, self.unnamed), *named])
+
+
+def _is_zero(cost: Any) -> bool:
+    return not isinstance(cost, Mapping) and exact(cost, "tokens") == Fraction(0)

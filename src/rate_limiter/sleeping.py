@@ -8,8 +8,10 @@ forked children. A wake-up that comes before the sleep makes it short.
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import suppress
 from os import getpid
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +27,7 @@ __all__ = [
     "is_closed",
     "running_loop",
     "task_sleeper",
+    "warn_of_blocking",
 ]
 
 
@@ -223,3 +226,29 @@ def _sniffed() -> str | None:
         return str(sys.modules["sniffio"].current_async_library())
     except (KeyError, AttributeError, RuntimeError):  # not there, half imported, or without answer
         return None
+
+
+_PACKAGE = str(Path(__file__).parent)
+_warned: set[tuple[str, int]] = set()  # places in code, each warned of once
+
+
+def warn_of_blocking(seconds: float) -> None:
+    """Warn, once for each place in the caller's code, that a wait will block an event loop.
+
+    Args:
+        seconds: How long the wait is.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    place = frame.f_code.co_filename, frame.f_lineno
+    if place in _warned:
+        return
+    warnings.warn(
+        f"waiting {seconds:.3g} s for tokens blocks the event loop that runs in this thread, and "
+        "all its tasks; use 'await bucket.wait_async()', 'async with limiter.acquire()', or limit "
+        "a coroutine function",
+        RuntimeWarning,
+        stacklevel=level,
+    )
+    _warned.add(place)  # only now, for the warning may be an error

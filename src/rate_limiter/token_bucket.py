@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from .bucket import Tokens, number_of
-from .clock import NANO, SYSTEM_CLOCK, Clock
+from .bucket import Level, Receipt, Tokens
+from .clock import SYSTEM_CLOCK, Clock
 from .memory.bucket import LocalBucket
-from .memory.ledger import Ledger, exclusive
-from .memory.line import Line
-from .memory.waiting import Prices, refresh, restate, wake
-from .rates import Number, non_negative, parse_rate, per_second, positive, shown
-from .sleeping import Sleeper
+from .memory.group import LocalGroup, join
+from .memory.ledger import FastPath, Ledger
+from .memory.line import Prices
+from .memory.steps import restate, settle_one
+from .memory.transaction import run
+from .rates import (
+    Number,
+    non_negative,
+    parse_rate,
+    per_second,
+    positive,
+    shown,
+    strict_terms,
+)
+from .units import Limit, read_cost, read_limit, read_use
 
 __all__ = ["TokenBucket"]
 
-_ONE = 1  # what nearly every call costs; knowing it by identity spares a fifth of `allow`
 
-
-class TokenBucket(LocalBucket):
+class TokenBucket(FastPath, LocalBucket):
     """Hold up to `capacity` tokens and get `tokens_per_second` new ones, evenly, all the time.
 
     Think of a jar of coins that someone tops up at a steady pace until it is full. Whoever wants
@@ -48,7 +55,7 @@ class TokenBucket(LocalBucket):
         ValueError: A number is not positive and finite, or `initial_tokens` is out of range.
     """
 
-    __slots__ = ("_ledger", "_line")
+    __slots__ = ("_ledger",)
 
     def __init__(
         self,
@@ -58,12 +65,10 @@ class TokenBucket(LocalBucket):
         initial_tokens: Number | None = None,
         clock: Clock | None = None,
     ) -> None:
-        ledger = Ledger(positive(capacity, "capacity"), per_second(tokens_per_second))
-        missing = 0 if initial_tokens is None else ledger.span - _read_level(initial_tokens, ledger)
-        self._ledger = ledger
-        self._line: Line | None = None
+        limit = read_limit(capacity, tokens_per_second)
+        missing = 0 if initial_tokens is None else limit.span - _read_level(initial_tokens, limit)
         self._use_clock(SYSTEM_CLOCK if clock is None else clock)
-        ledger.full_at = self._now() * ledger.scale + missing
+        self._ledger = Ledger(limit, self._now() * limit.scale + missing)
 
     @classmethod
     def from_rate(
@@ -71,6 +76,7 @@ class TokenBucket(LocalBucket):
         rate: str,
         capacity: Number | None = None,
         *,
+        strict: bool = False,
         initial_tokens: Number | None = None,
         clock: Clock | None = None,
     ) -> Self:
@@ -78,62 +84,53 @@ class TokenBucket(LocalBucket):
 
             TokenBucket.from_rate("100/minute")
             TokenBucket.from_rate("5 per 10 seconds", capacity=1)
+            TokenBucket.from_rate("60/minute", strict=True)  # 6 at once, then 54 a minute
+
+        A strict rate is a hard window: never more than its count in any span of its length. A part
+        of the count, the capacity, is there at once, and the rest is spread. A cost above the
+        capacity is refused in every call, waiting or not. What `settle` adds is not counted in it.
 
         Args:
-            rate: A count per second, minute, hour or day, or per a number of them.
-            capacity: The most tokens it holds; the count in `rate` if None.
+            rate: A count per millisecond, second, minute, hour, day or week, or per a number of
+                them.
+            capacity: The most tokens it holds; if None, the count in `rate`, or of a strict rate a
+                tenth of it, at least 1.
+            strict: Whether never more than the count are admitted in any span of time of the rate.
             initial_tokens: As for the class.
             clock: As for the class.
 
         Raises:
-            TypeError: `rate` is not a string; otherwise as for the class.
-            ValueError: `rate` does not have this form; otherwise as for the class.
+            TypeError: `rate` is not a string, or `strict` no bool; otherwise as for the class.
+            ValueError: `rate` does not have this form, or a strict one leaves nothing to spread;
+                otherwise as for the class.
         """
         count, tokens_per_second = parse_rate(rate)
-        return cls(
-            count if capacity is None else capacity,
-            tokens_per_second,
-            initial_tokens=initial_tokens,
-            clock=clock,
-        )
+        if not isinstance(strict, bool):
+            raise TypeError(f"strict must be True or False, got {shown(strict)}")
+        terms: tuple[Any, Any] = count if capacity is None else capacity, tokens_per_second
+        if strict:
+            wanted = None if capacity is None else positive(capacity, "capacity")
+            terms = strict_terms(count, tokens_per_second, wanted)
+        bucket = cls(*terms, initial_tokens=initial_tokens, clock=clock)
+        if strict:
+            ledger = bucket._ledger
+            ledger.limit = ledger.fast = Limit(*terms, strict=True)
+        return bucket
 
     @property
     def capacity(self) -> float:
         """The most tokens the bucket holds."""
-        return self._ledger.capacity
+        return self._ledger.limit.capacity
 
     @property
     def tokens_per_second(self) -> float:
         """How fast tokens come back."""
-        return self._ledger.tokens_per_second
-
-    @property
-    def available_tokens(self) -> float:
-        """What could be taken right now, in tokens; never below zero, not even in debt."""
-        if self._line is not None:
-            wake(refresh(self._line, self._now()))
-        ledger = self._ledger
-        level = max(ledger.level(self._now() * ledger.scale), 0)
-        tokens = level / ledger.unit
-        while ledger.amount(tokens) > level:  # so that allow(available_tokens) succeeds
-            tokens = math.nextafter(tokens, 0.0)
-        return tokens
-
-    def allow(self, tokens: Tokens = 1) -> bool:
-        ledger = self._ledger
-        cost = ledger.unit if tokens is _ONE else ledger.cost(number_of(tokens))
-        now = self._now() * ledger.scale
-        latest = now + ledger.span - cost
-        if ledger.full_at <= latest and ledger.charge(cost, now, latest) <= latest:
-            return True
-        return self._line is not None and self._outdated(ledger) and self._take(tokens)
-
-    try_consume = allow
+        return self._ledger.limit.tokens_per_second
 
     def configure(
         self, capacity: Number | None = None, tokens_per_second: Number | None = None
     ) -> None:
-        """Change the limit while it is in use; tokens, debt and waiters are kept.
+        """Change the limit while it is in use; tokens, debt, a pause and waiters are kept.
 
         Args:
             capacity: The most tokens it holds from now on; as before if None.
@@ -141,84 +138,77 @@ class TokenBucket(LocalBucket):
 
         Raises:
             TypeError: An argument is not a real number.
-            ValueError: An argument is not positive and finite.
+            ValueError: An argument is not positive and finite, or filling the bucket or paying its
+                debt would take more than 100 years.
         """
         new_capacity = None if capacity is None else positive(capacity, "capacity")
         new_rate = None if tokens_per_second is None else per_second(tokens_per_second)
-        wake(self._restate(new_capacity, new_rate, self._now()))
+        self._change(restate, self._ledger, new_capacity, new_rate)
 
     @property
-    def _lines(self) -> list[Line]:
-        return [self._own_line()]
+    def _ledgers(self) -> Sequence[Ledger]:
+        return (self._ledger,)
 
     def _prices(self, tokens: Tokens) -> Prices:
-        line = self._own_line()
-        return [(line, line.ledger.cost(number_of(tokens)))]
+        return ((self._ledger, read_cost(tokens)),)
 
-    def _amounts(self, tokens: Tokens) -> Prices:
-        line = self._own_line()
-        return [(line, line.ledger.amount(number_of(tokens)))]
+    def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
+        taken = receipt._tokens
+        tokens = taken if type(taken) is int else read_cost(taken)
+        done: bool = run(settle_one, receipt, self._ledger, tokens, read_use(actual), self._now())
+        return done
+
+    def _uses(self, actual: Tokens, taken: Tokens) -> Prices:
+        return ((self._ledger, read_use(actual)),)
 
     def _full_in(self) -> int:
-        if self._line is not None:
-            wake(refresh(self._line, self._now()))
-        ledger = self._ledger
-        return max(-(-ledger.full_at // ledger.scale) - self._now(), 0)
+        when = self._ledger.when_full()
+        return super()._full_in() if when is None else max(when - self._now(), 0)
+
+    def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> LocalGroup:
+        return join(unnamed, named)
 
     def _twin(self) -> TokenBucket:
         twin = object.__new__(type(self))
-        twin._clock, twin._now = self._clock, self._now
-        twin._ledger, twin._line = self._ledger, self._line
+        twin._clock, twin._now, twin._ledger = self._clock, self._now, self._ledger
         return twin
 
-    @exclusive
-    def _outdated(self, ledger: Ledger) -> bool:
-        """Tell whether a refusal may be wrong: somebody's time has come, or the limit changed."""
-        line = self._own_line()
-        first = line.first
-        return line.ledger is not ledger or (first is not None and first.due() <= self._now())
-
-    @exclusive
-    def _restate(
-        self, capacity: Fraction | None, tokens_per_second: Fraction | None, now: int
-    ) -> list[Sleeper]:
-        old, line = self._ledger, self._own_line()
-        self._ledger = Ledger(
-            capacity or Fraction(old.span, old.unit),
-            tokens_per_second or Fraction(old.scale * NANO, old.unit),
-        )
-        return restate(line, self._ledger, now)
-
-    @exclusive
-    def _own_line(self) -> Line:
-        """Return the line, made when it is first needed: most buckets never have one."""
-        if self._line is None:
-            self._line = Line(self._ledger)
-        return self._line
-
     def _move_to(self, clock: Clock) -> Any:
-        state = self._clock, self._ledger, self._line
+        state = self._clock, self._ledger
+        limit = self._ledger.limit
         self._use_clock(clock)
-        self._ledger, self._line = self._ledger.renewed(clock.now()), None
+        self._ledger = Ledger(limit, clock.now() * limit.scale)
         return state
 
     def _move_back(self, state: Any) -> None:
-        clock, self._ledger, self._line = state
+        clock, self._ledger = state
         self._use_clock(clock)
 
     def __repr__(self) -> str:
+        level = self.level
         return (
-            f"{type(self).__name__}(capacity={self.capacity:g}, "
-            f"tokens_per_second={self.tokens_per_second:g}, "
-            f"available_tokens={self.available_tokens:g})"
+            f"{type(self).__name__}(capacity={level.capacity:g}, "
+            f"tokens_per_second={level.tokens_per_second:g}, "
+            f"available_tokens={level.available_tokens:g}{_trouble(level)})"
         )
 
 
-def _read_level(initial_tokens: Number, ledger: Ledger) -> int:
-    level = round(non_negative(initial_tokens, "initial_tokens") * ledger.unit)
-    if level > ledger.span:
+def _trouble(level: Level) -> str:
+    """Return what there is to say of a pause or a debt."""
+    if level.paused_for:
+        return f", paused_for={level.paused_for:g}"
+    debt = level.full_in - level.capacity / level.tokens_per_second
+    if debt > 0 and not level.waiting:
+        token = min(1.0, level.capacity) / level.tokens_per_second
+        return f", retry_after={debt + token:g}"
+    return ""
+
+
+def _read_level(initial_tokens: Number, limit: Limit) -> int:
+    level = round(non_negative(initial_tokens, "initial_tokens") * limit.unit)
+    if level > limit.span:
         raise ValueError(
-            f"initial_tokens must be at most the capacity of {ledger.capacity:g}, "
+            f"initial_tokens must be at most the capacity of {limit.capacity:g}, "
             f"got {shown(initial_tokens)}"
         )
     return level

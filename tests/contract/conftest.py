@@ -207,7 +207,7 @@ class Local:
     """
 
     resolution = NANOSECOND
-    huge = (10**300, 1e-6)  # a capacity, and a rate at which it is a limit at all
+    huge = (10**300, 1e299)  # a capacity, and a rate at which it is a limit at all
 
     def __init__(self, world, *, grouped=False):
         self._world = world
@@ -260,7 +260,7 @@ class OnServer:
         bucket = narrow = self._make(clock, capacity, rate)
         if self._grouped:
             bucket = in_group(narrow, lambda *terms: self._make(clock, *terms), capacity, rate)
-            bucket._clock, bucket._now = clock, clock.now
+            bucket._core._clock, bucket._core._now = clock, clock.now
         if initial_tokens is not None and initial_tokens < capacity:
             assert self._world(narrow, clock).allow(capacity - initial_tokens)
         return self._world(bucket, clock)

@@ -16,11 +16,13 @@ NANOSECOND = Fraction(1, SECOND)
 bases = st.sampled_from([0, 2**31, 2**53 - 1, 2**53 + 1, 2**62]) | st.integers(0, 2**62)
 rates = st.sampled_from([1, 100 / 60, 0.7, math.pi, 1e-6, 1e9]) | st.floats(1e-6, 1e9)
 shares = st.fractions(Fraction(1, 1000), 1, max_denominator=1000)
+CENTURY = 36_525 * 86_400  # seconds; no bucket may take longer to fill
 capacities = st.sampled_from([1, 5, 2.5, 100]) | st.floats(0.01, 10**6)
 
 
 def make(capacity, rate, *, base=0, auto_advance=False, **kwargs):
     """Make a bucket and its clock, which starts at `base` nanoseconds."""
+    assume(real(capacity, "capacity") <= real(rate, "rate") * CENTURY)
     clock = ManualClock(auto_advance=auto_advance, start=base * NANOSECOND)
     return TokenBucket(capacity, rate, clock=clock, **kwargs), clock
 

@@ -48,11 +48,12 @@ class Model:
 
     def __init__(self, capacity, rate):
         self.capacity, self.rate, self.level = dict(capacity), dict(rate), dict(capacity)
+        self.closed = dict.fromkeys(capacity, Fraction(0))  # how long pauses go on
         self.queue: list[Claim] = []
 
     def fork(self):
         twin = Model(self.capacity, self.rate)
-        twin.level = dict(self.level)
+        twin.level, twin.closed = dict(self.level), dict(self.closed)
         twin.queue = [Claim(claim.number, dict(claim.costs)) for claim in self.queue]
         return twin
 
@@ -60,9 +61,23 @@ class Model:
         return next(c for c in self.queue if c is claim or c.costs.keys() & claim.costs.keys())
 
     def wait_of(self, claim):
-        return max(
-            (cost - self.level[name]) / self.rate[name] for name, cost in claim.costs.items()
-        )
+        return max(self.wait_for(name, cost) for name, cost in claim.costs.items())
+
+    def wait_for(self, name, cost):
+        """How long until a bucket has this much, if nothing overflows meanwhile."""
+        closed, rate = self.closed[name], self.rate[name]
+        if not closed:
+            return (cost - self.level[name]) / rate
+        left = min(self.level[name] + rate * closed, self.first_token(name))
+        return closed + max(cost - left, Fraction(0)) / rate
+
+    def first_token(self, name):
+        """What is there at most when a pause ends."""
+        return min(Fraction(1), self.capacity[name])
+
+    def end_pause(self, name):
+        self.closed[name] = Fraction(0)
+        self.level[name] = min(self.level[name], self.first_token(name))
 
     def ceiling(self, name):
         """What a bucket can hold: beyond its capacity while its head needs more."""
@@ -72,9 +87,14 @@ class Model:
     def pass_time(self, duration):
         while duration > 0:
             waits = [self.wait_of(claim) for claim in self.queue if self.first(claim) is claim]
-            step = min([duration, *(wait for wait in waits if wait > 0)])
+            pauses = self.closed.values()
+            step = min([duration, *(wait for wait in (*waits, *pauses) if wait > 0)])
             for name, rate in self.rate.items():
                 self.level[name] = min(self.level[name] + rate * step, self.ceiling(name))
+                if self.closed[name]:
+                    self.closed[name] -= step
+                    if not self.closed[name]:
+                        self.end_pause(name)
             duration -= step
             self.serve()
 
@@ -91,10 +111,9 @@ class Model:
 
     def add(self, name, tokens):
         """Charge or give back; what would overflow is lost."""
-        if tokens < 0 or self.level[name] < self.capacity[name]:
-            self.level[name] = self.level[name] + tokens
-            if tokens > 0:
-                self.level[name] = min(self.level[name], self.capacity[name])
+        ceiling = self.ceiling(name)
+        if tokens < 0 or self.level[name] < ceiling:
+            self.level[name] = min(self.level[name] + tokens, ceiling)
 
     def remove(self, claim):
         heads = [name for name in claim.costs if self.heads(name) is claim]
@@ -107,7 +126,7 @@ class Model:
 
     def delays(self):
         """Play on until the queue is empty; return when each claim is served."""
-        twin, waiting, elapsed, delays = self.fork(), {}, Fraction(0), {}
+        twin, elapsed, delays = self.fork(), Fraction(0), {}
         waiting = {claim.number: claim for claim in twin.queue}
         while twin.queue:
             firsts = [claim for claim in twin.queue if twin.first(claim) is claim]
@@ -233,8 +252,16 @@ class LineMachine(RuleBasedStateMachine):
         bucket, costs = self.choose(pick)
         bucket.pause(Fraction(halves, 2))
         for name in costs:
-            debt = -self.model.rate[name] * halves / 2
-            self.model.level[name] = min(self.model.level[name], debt)
+            self.model.closed[name] = max(self.model.closed[name], Fraction(halves, 2))
+
+    @rule(pick=PICK)
+    def resume(self, pick):
+        bucket, costs = self.choose(pick)
+        bucket.resume()
+        for name in costs:
+            if self.model.closed[name]:
+                self.model.end_pause(name)
+        self.model.serve()
 
     @rule(pick=PICK, capacity=st.integers(1, 8), rate=RATES)
     def configure(self, pick, capacity, rate):
@@ -261,7 +288,8 @@ class LineMachine(RuleBasedStateMachine):
     @rule()
     def hold_what_the_model_does(self):
         for name, bucket in self.single.items():
-            level = 0 if self.model.heads(name) else max(self.model.level[name], 0)
+            taken = self.model.heads(name) or self.model.closed[name]
+            level = 0 if taken else max(self.model.level[name], 0)
             assert bucket.available_tokens == float(level)
 
     def teardown(self):

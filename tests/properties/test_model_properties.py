@@ -96,5 +96,5 @@ def test_any_steps_do_to_the_bucket_what_they_do_to_a_naive_one(terms, tenths, s
     for step in steps:
         assert do(bucket, clock, step) == getattr(jar, step[0])(*step[1:])
         assert clock.now() == jar.now
-        assert bucket.available_tokens == shown_level(jar.level, bucket._ledger.unit)
+        assert bucket.available_tokens == shown_level(jar.level, bucket._ledger.limit.unit)
         assert bucket.retry_after(capacity) == seconds(jar.delay(capacity))

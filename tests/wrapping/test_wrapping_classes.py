@@ -16,7 +16,7 @@ import pytest
 from rate_limiter import RateLimiter, RateLimitExceeded, TokenBucket, rate_limited
 from rate_limiter.testing import ManualClock
 
-LIMITER = RateLimiter(TokenBucket(10**6, 1e-6, clock=ManualClock()), block=False)
+LIMITER = RateLimiter(TokenBucket(10**6, 1e-3, clock=ManualClock()), block=False)
 T = TypeVar("T")
 
 

@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Callable, Sequence
 from functools import partial
+from sys import modules as _modules
+from typing import Any
 
-from ..bucket import Acquired, Bucket, Paid, Reservation, Tokens
-from ..clock import Clock, nanoseconds, seconds, timeout_nanoseconds
-from ..rates import Number, shown
-from ..sleeping import Sleeper, ThreadSleeper, task_sleeper
-from .ledger import exclusive
-from .line import Line, Waiter
-from .waiting import (
-    Prices,
+from ..bucket import (
+    Admission,
+    Bucket,
+    Level,
+    Levels,
+    Receipt,
+    Reservation,
+    Tokens,
+    copied,
+)
+from ..clock import Clock, check_clock, nanoseconds, now_of, seconds, timeout_nanoseconds
+from ..rates import Number
+from ..sleeping import (
+    ThreadSleeper,
+    checkpoint,
+    in_trio_task,
+    running_loop,
+    task_sleeper,
+    warn_of_blocking,
+)
+from .abandoned import drop_abandoned, forget_sleeper, note_sleeper
+from .ledger import Ledger
+from .levels import Snapshot, full_in, level_of, scarcest, unpaused
+from .line import Prices, Waiter
+from .steps import (
+    Answer,
+    ask,
     correct,
-    due_of,
-    join,
+    due_of_waiter,
+    enter,
+    give_back,
+    in_turn,
     leave,
     look,
+    look_at,
     pause,
     reprice,
-    told,
-    wake,
+    reset,
+    resume,
+    settle,
+    take,
 )
+from .transaction import run
 
 __all__ = ["LocalBucket"]
 
@@ -37,191 +63,281 @@ class LocalBucket(Bucket):
 
     _clock: Clock
 
+    def allow(self, tokens: Tokens = 1) -> bool:
+        now = self._now()
+        drop_abandoned(now)
+        answer: Answer = run(take, self._prices(tokens), (), now)
+        return answer.served
+
+    _allow_in_step: Callable[..., bool] = allow  # for those that have a fast path before it
+
     def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
-        timeout_nanoseconds(timeout)
+        if timeout is not None:
+            timeout_nanoseconds(timeout)
         if not self.allow(tokens):
             self._wait(tokens, timeout)
 
     async def wait_async(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
-        timeout_nanoseconds(timeout)
+        if timeout is not None:
+            timeout_nanoseconds(timeout)
+        if "trio" in _modules and in_trio_task():
+            await checkpoint()
         if not self.allow(tokens):
             await self._wait_async(tokens, timeout)
 
     def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> Reservation:
-        waiter = Waiter()
+        waiter, tokens = Waiter(), copied(tokens)
         try:
-            self._join(waiter, tokens, timeout)
+            self._stand_in_line(waiter, tokens, timeout)
         except BaseException:
-            wake(leave(waiter, self._now()))
+            self._leave(waiter)
             raise
-        return LocalReservation(self, waiter)
+        return LocalReservation(self, waiter, tokens)
 
     def refund(self, tokens: Tokens) -> None:
-        wake(self._give_back(tokens, self._now()))
+        self._change(correct, [(ledger, -price) for ledger, price in self._prices(tokens)])
 
     def pause(self, seconds: Number) -> None:
-        duration, now = nanoseconds(seconds), self._now()
-        wake(pause(self._lines, now + duration, now))
+        duration = nanoseconds(seconds)
+        self._change(pause, self._ledgers, self._now() + duration)
+
+    def resume(self) -> None:
+        self._change(resume, self._ledgers)
 
     def retry_after(self, tokens: Tokens = 1) -> float:
-        now = self._now()
-        due = self._told(tokens, now)
-        return math.inf if due is None else seconds(due - now)
+        prices, now = self._prices(tokens), self._now()
+        answer = self._ask(prices, now, at_once=True)
+        return math.inf if answer.due is None else seconds(answer.due - now)
+
+    @property
+    def available_tokens(self) -> float:
+        """What could be taken right now, in tokens; never below zero, not even in debt."""
+        return self.level.available_tokens
+
+    @property
+    def level(self) -> Level:
+        """What the bucket is like right now; of a group, the scarcest of its buckets."""
+        return scarcest(list(self._levels(self._look_at(self._now())).values()))
 
     @property
     @abstractmethod
-    def _lines(self) -> list[Line]:
-        """The lines of its callers."""
+    def _ledgers(self) -> Sequence[Ledger]:
+        """The ledgers of its buckets."""
 
     @abstractmethod
     def _twin(self) -> LocalBucket: ...
 
     @abstractmethod
     def _prices(self, tokens: Tokens) -> Prices:
-        """Return the lines to stand in for so many tokens, and the price in each, or refuse."""
+        """Return what a cost is in each ledger, or refuse it; a bucket of no cost is left out."""
 
     @abstractmethod
-    def _amounts(self, tokens: Tokens) -> Prices:
-        """Do as `_prices` for tokens that have been used, and may be none."""
+    def _uses(self, actual: Tokens, taken: Tokens) -> Prices:
+        """Return what was used in each ledger that `actual` names, or refuse it.
 
-    def _take(self, tokens: Tokens) -> bool:
-        """Take tokens if they are there now, also from a bucket that has a line."""
-        waiter, now = Waiter(), self._now()
-        wake(self._enter(waiter, tokens, now, now))
-        return waiter.granted
+        Args:
+            actual: What was used.
+            taken: What had been taken for it.
+        """
 
     def _check(self, tokens: Tokens) -> None:
         self._prices(tokens)
 
-    @exclusive
-    def _fits(self, tokens: Tokens) -> bool:
-        return all(price <= line.ledger.span for line, price in self._prices(tokens))
+    def _check_fits(self, tokens: Tokens) -> None:
+        prices, now = self._prices(tokens), self._now()
+        answer = self._ask(prices, now, at_once=True)
+        if answer.due is None:
+            raise self._refusal(tokens, prices, answer, now)
 
-    def _acquire(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
-        if self.allow(tokens):
-            return 0.0, self
+    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+        prices, now = self._prices(tokens), self._now()
+        answer = self._take(prices, self._ledgers, now)
+        if answer.served:
+            return 0.0, self, (now, answer.after)
         if block:
-            return self._wait(tokens, timeout), self
-        raise self._refusal(tokens, self.retry_after(tokens))
+            return self._wait(tokens, timeout)
+        raise self._refusal(tokens, prices, answer, now)
 
-    async def _acquire_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
-        if self.allow(tokens):
-            return 0.0, self
+    async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+        if "trio" in _modules and in_trio_task():
+            await checkpoint()
+        at_once = self._at_once(tokens)
+        if at_once is not None:
+            return 0.0, self, at_once
+        prices, now = self._prices(tokens), self._now()
+        answer = self._take(prices, self._ledgers, now)
+        if answer.served:
+            return 0.0, self, (now, answer.after)
         if block:
-            return await self._wait_async(tokens, timeout), self
-        raise self._refusal(tokens, self.retry_after(tokens))
+            return await self._wait_async(tokens, timeout)
+        raise self._refusal(tokens, prices, answer, now)
 
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
         return self.allow if tokens == 1 else partial(self.allow, tokens)
 
-    def _wait(self, tokens: Tokens, timeout: Number | None) -> float:
-        """Take tokens as `wait` does; return the seconds waited."""
+    def _wait(self, tokens: Tokens, timeout: Number | None) -> Admission:
+        """Take tokens as `wait` does."""
+        if running_loop():
+            self._warn_of_blocking(tokens, timeout)
         asked, sleeper = self._now(), ThreadSleeper()
         waiter = Waiter(sleeper)
         try:
-            self._join(waiter, tokens, timeout)
-            while not waiter.granted:
+            after = self._stand_in_line(waiter, tokens, timeout)
+            while not waiter.served:
                 self._clock.sleep(sleeper, waiter.alarm)
-                wake(look(waiter, self._now()))
+                after = self._look(waiter)
         except BaseException:
-            wake(leave(waiter, self._now()))
+            self._leave(waiter)
             raise
-        return seconds(max(self._now() - asked, 0))
+        return self._waited(asked, after)
 
-    async def _wait_async(self, tokens: Tokens, timeout: Number | None) -> float:
+    async def _wait_async(self, tokens: Tokens, timeout: Number | None) -> Admission:
         asked, sleeper = self._now(), task_sleeper()
         waiter = Waiter(sleeper)
         try:
-            self._join(waiter, tokens, timeout)
-            while not waiter.granted:
+            note_sleeper(sleeper.loop, waiter)
+            after = self._stand_in_line(waiter, tokens, timeout)
+            while not waiter.served:
                 await self._clock.sleep_async(sleeper, waiter.alarm)
-                wake(look(waiter, self._now()))
+                after = self._look(waiter)
         except BaseException:
-            wake(leave(waiter, self._now()))
+            self._leave(waiter)
             raise
-        return seconds(max(self._now() - asked, 0))
+        finally:
+            forget_sleeper(sleeper.loop, waiter)
+        return self._waited(asked, after)
 
-    def _join(self, waiter: Waiter, tokens: Tokens, timeout: Number | None) -> None:
-        limit = timeout_nanoseconds(timeout)
+    def _stand_in_line(
+        self, waiter: Waiter, tokens: Tokens, timeout: Number | None
+    ) -> tuple[int, tuple[Snapshot, ...]]:
+        """Take tokens that are there now, or stand in line for them, or refuse."""
+        longest, prices, now = timeout_nanoseconds(timeout), self._prices(tokens), self._now()
+        drop_abandoned(now)
+        answer: Answer = run(enter, waiter, prices, self._ledgers, longest, now)
+        if waiter.order < 0:
+            raise self._refusal(tokens, prices, answer, now, timeout)
+        return now, answer.after
+
+    def _look(self, waiter: Waiter) -> tuple[int, tuple[Snapshot, ...]]:
         now = self._now()
-        wake(self._enter(waiter, tokens, math.inf if limit is None else now + limit, now))
-        if not waiter.places:
-            delay = seconds((waiter.alarm or now) - now)
-            raise self._too_late(tokens, delay, timeout)
+        return now, run(look, waiter, self._ledgers, now)
 
-    def _correct(self, paid: Paid, used: Paid) -> None:
-        wake(_correct(paid, used, self._now()))
-        paid.update(used)
+    def _leave(self, waiter: Waiter) -> None:
+        run(leave, waiter, self._now())
 
-    async def _correct_async(self, paid: Paid, used: Paid) -> None:
-        self._correct(paid, used)
+    def _waited(self, asked: int, after: tuple[int, tuple[Snapshot, ...]]) -> Admission:
+        return seconds(max(after[0] - asked, 0)), self, after
 
-    # Prices are in units that `configure` may change, so they are read and used in one step.
+    def _take(self, prices: Prices, members: Sequence[Ledger], now: int) -> Answer:
+        """Take tokens that are there now, or none."""
+        drop_abandoned(now)
+        answer: Answer = run(take, prices, members, now)
+        return answer
 
-    @exclusive
-    def _told(self, tokens: Tokens, now: int) -> int | None:
-        return told(self._prices(tokens), now) if self._fits(tokens) else None
+    def _ask(self, prices: Prices, now: int, *, at_once: bool) -> Answer:
+        drop_abandoned(now)
+        answer: Answer = run(in_turn, ask, _of(prices), now, prices, self._ledgers, at_once)
+        return answer
 
-    @exclusive
-    def _enter(self, waiter: Waiter, tokens: Tokens, latest: float, now: int) -> list[Sleeper]:
-        return join(waiter, self._prices(tokens), latest, now)
+    def _look_at(self, now: int) -> tuple[int, tuple[Snapshot, ...]]:
+        drop_abandoned(now)
+        return now, run(in_turn, look_at, self._ledgers, now, self._ledgers)
 
-    @exclusive
-    def _give_back(self, tokens: Tokens, now: int) -> list[Sleeper]:
-        return correct([(line, -price) for line, price in self._prices(tokens)], now)
+    def _change(self, act: Callable[..., Any], *args: Any) -> Any:
+        """Run a step that may touch all its ledgers."""
+        now = self._now()
+        drop_abandoned(now)
+        return run(in_turn, act, self._ledgers, now, *args)
 
-    @exclusive
-    def _reprice(self, waiter: Waiter, tokens: Tokens, now: int) -> list[Sleeper]:
-        return reprice(waiter, self._amounts(tokens), now)
+    def _refusal(
+        self,
+        tokens: Tokens,
+        prices: Prices,
+        answer: Answer,
+        now: int,
+        timeout: Number | None = None,
+    ) -> Exception:
+        """Return the error for a cost that was refused, made of the answer alone."""
+        index = self._ledgers.index(prices[answer.slowest][0])
+        label, levels = self._labels[index], partial(self._levels, (now, answer.after))
+        if answer.due is None:
+            limit = answer.after[index].limit
+            return self._never(tokens, limit.capacity, label, levels, strict=limit.strict)
+        return self._not_yet(tokens, seconds(answer.due - now), label, levels, timeout)
 
-    @exclusive
-    def _paid(self, tokens: Tokens) -> Paid:
-        return {line: Fraction(x, line.ledger.unit) for line, x in self._amounts(tokens)}
+    def _warn_of_blocking(self, tokens: Tokens, timeout: Number | None) -> None:
+        """Warn that the wait will block an event loop, before anything is taken."""
+        now, longest = self._now(), timeout_nanoseconds(timeout)
+        delay = (self._ask(self._prices(tokens), now, at_once=False).due or now) - now
+        if delay and (longest is None or delay <= longest):
+            warn_of_blocking(seconds(delay))
+
+    def _levels(self, after: Any) -> Levels:
+        now, *rest = after
+        shots = rest[0] if len(rest) == 1 else [unpaused(*rest)]  # the fast path tells in its way
+        levels = [level_of(shot, now) for shot in shots]
+        return dict(zip(self._labels, levels, strict=True))
+
+    def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
+        used = self._uses(actual, receipt._tokens)
+        now, taken = self._now(), self._prices(receipt._tokens)
+        drop_abandoned(now)
+        done: bool = run(settle, receipt, taken, used, now)
+        return done
+
+    async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool:
+        return self._settle(receipt, actual)
+
+    def _give_back(self, receipt: Receipt) -> None:
+        now, taken = self._now(), self._prices(receipt._tokens)
+        drop_abandoned(now)
+        run(give_back, receipt, taken, now)
+
+    async def _give_back_async(self, receipt: Receipt) -> None:
+        self._give_back(receipt)
 
     def _use_clock(self, clock: Clock) -> None:
-        if isinstance(clock, type) or not isinstance(clock, Clock):
-            raise TypeError(
-                f"clock must have now(), sleep() and sleep_async(), as "
-                f"rate_limiter.testing.ManualClock has; got {shown(clock)}"
-            )
-        self._clock = clock
-        self._now = clock.now
+        self._clock = check_clock(clock)
+        self._now = now_of(clock)
+
+    def _reset(self) -> None:
+        while not self._change(reset, self._ledgers):
+            pass
+
+    def _full_in(self) -> int:
+        now, shots = self._look_at(self._now())
+        return max(full_in(shot, now) for shot in shots)
 
 
 class LocalReservation(Reservation):
     """Tokens of a local bucket taken now for a use later."""
 
-    __slots__ = ("_bucket", "_waiter")
+    __slots__ = ("_bucket", "_tokens", "_waiter")
 
-    def __init__(self, bucket: LocalBucket, waiter: Waiter) -> None:
+    def __init__(self, bucket: LocalBucket, waiter: Waiter, tokens: Tokens) -> None:
         self._bucket = bucket
         self._waiter = waiter
+        self._tokens = tokens
 
     @property
     def delay(self) -> float:
-        due = due_of(self._waiter)
-        return 0.0 if due is None else seconds(max(due - self._bucket._now(), 0))
+        now = self._bucket._now()
+        ledgers = [place.ledger for place in self._waiter.places]
+        due: int = run(in_turn, due_of_waiter, ledgers, now, self._waiter)
+        return seconds(max(due - now, 0))
 
     def cancel(self) -> None:
-        wake(leave(self._waiter, self._bucket._now()))
+        self._bucket._leave(self._waiter)
 
     def settle(self, actual: Tokens) -> None:
-        if not self._waiter.places:
+        used = self._bucket._uses(actual, self._tokens)
+        if not self._bucket._change(reprice, self._waiter, used):
             raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
-        bucket = self._bucket
-        wake(bucket._reprice(self._waiter, actual, bucket._now()))
 
     def __repr__(self) -> str:
-        state = f"delay={self.delay:g}" if self._waiter.places else "cancelled"
+        state = "cancelled" if self._waiter.left else f"delay={self.delay:g}"
         return f"Reservation({state})"
 
 
-@exclusive
-def _correct(paid: Paid, used: Paid, now: int) -> list[Sleeper]:
-    return correct(
-        [
-            (line, round((tokens - paid.get(line, 0)) * line.ledger.unit))
-            for line, tokens in used.items()
-        ],
-        now,
-    )
+def _of(prices: Prices) -> list[Ledger]:
+    return [ledger for ledger, _ in prices]

@@ -5,160 +5,186 @@ bucket that will be full in `3/r` seconds. That instant, `full_at`, is all there
 nothing is refilled, nothing drifts. Taking tokens moves it later, refunding moves it earlier, and
 time passing does the rest. This is the virtual scheduling form of the generic cell rate algorithm
 (ITU-T I.371, annex A), kept in integers so that no comparison needs a tolerance.
+
+This file alone says how `full_at` moves. Instants called `now`, `due` and `closed_until` are
+nanoseconds of the bucket's clock; `full_at`, `base` and prices are in units of the limit.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-import os
 from collections.abc import Callable
-from copy import copy
-from fractions import Fraction
-from threading import RLock
-from typing import ParamSpec, TypeVar
+from sys import gettrace
+from typing import Any, ClassVar
 
-from ..clock import NANO
-from ..rates import Number, non_negative, positive, positive_float
+from ..bucket import Tokens
+from ..units import LARGE, Limit
+from .transaction import JOURNAL
 
-__all__ = ["RETIRED", "Ledger", "exclusive"]
+__all__ = ["FastPath", "Ledger"]
 
-# A token divides exactly by 2 to 10, 60, 3600 and 10**12: the costs people write have no remainder.
-_TOKEN = 63 * 10**12
-
-# One lock for every ledger and every line. It is held for a few integer operations and never across
-# a wait, so sharing it costs next to nothing, and it makes things simple: a fork takes it once, so
-# that no child inherits it held (P20); several buckets move as one, and nobody ever holds one lock
-# and waits for another (P7); a bucket stays small. It is re-entrant because a signal handler can
-# run while its own thread holds it (P19).
-_LOCK = RLock()
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - where there is no fork there is no hazard
-    os.register_at_fork(
-        before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
-    )
-
-
-# Where a ledger stands when another has taken over: who still has it in hand is refused.
-RETIRED = 1 << 8192
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def exclusive(step: Callable[P, T]) -> Callable[P, T]:
-    """Let one thread at a time run any of the functions decorated with this.
-
-    A signal handler or finalizer that interrupts one of them may run another.
-    """
-
-    @functools.wraps(step)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            _LOCK.acquire()
-            result = step(*args, **kwargs)
-            _LOCK.release()
-        except BaseException:
-            # An interrupt may come before the lock is taken, and after it is released.
-            if _LOCK._is_owned():  # type: ignore[attr-defined]
-                _LOCK.release()
-            raise
-        return result
-
-    return run
+_ONE = 1  # what nearly every call costs; it is known by its identity, for True == 1
 
 
 class Ledger:
-    """Count the tokens of one bucket; the terms are fixed, only `full_at` moves.
+    """Count the tokens of one bucket.
 
-    Tokens and instants are both integers in clock units: `unit` of them make a token and `scale` of
-    them a nanosecond, so that `scale / unit` is the rate in tokens per nanosecond, exactly.
-
-    Args:
-        capacity: The most tokens the bucket holds.
-        tokens_per_second: How fast they come back.
+    Attributes:
+        limit: The capacity and the rate.
+        full_at: When the bucket is full, in units; what was granted, and nothing else.
+        closed_until: The end of a pause in nanoseconds; None without one. The first change after
+            the end folds it into `full_at`.
+        line: The callers who wait; None if nobody does.
+        fast: The limit while nobody waits and no pause is on; None otherwise. The fast path needs
+            no other look.
     """
 
-    __slots__ = ("full_at", "scale", "span", "unit")
+    STATE: ClassVar[tuple[str, ...]] = ("closed_until", "fast", "full_at", "limit", "line")
+    FIXED: ClassVar[tuple[str, ...]] = ()
+    __slots__ = STATE
 
-    def __init__(self, capacity: Fraction, tokens_per_second: Fraction) -> None:
-        self.unit, self.scale, self.span = _terms(capacity, tokens_per_second)
-        self.full_at = 0
+    def __init__(self, limit: Limit, full_at: int) -> None:
+        self.limit = limit
+        self.full_at = full_at
+        self.closed_until: int | None = None
+        self.line: Any = None
+        self.fast: Limit | None = limit
 
-    def renewed(self, now: int) -> Ledger:
-        """Return a ledger on the same terms that is full at the instant `now`, in nanoseconds."""
-        ledger = copy(self)
-        ledger.full_at = now * self.scale
-        return ledger
+    def when_full(self) -> int | None:
+        """Return when the bucket is full, in nanoseconds; None if only a step can tell."""
+        limit = self.fast
+        # On one line, so that the two belong together.
+        full_at = self.full_at if limit is not None and self.fast is limit and not JOURNAL.busy else None  # fmt: skip  # noqa: E501
+        return None if limit is None or full_at is None else -(-full_at // limit.scale)
 
     @property
-    def capacity(self) -> float:
-        """The most tokens the bucket holds."""
-        return self.span / self.unit
+    def base(self) -> int:
+        """What the next grant counts from: when the bucket is full, a pause included."""
+        if self.closed_until is None:
+            return self.full_at
+        limit = self.limit
+        return max(self.full_at, self.closed_until * limit.scale + limit.head_start)
 
-    @property
-    def tokens_per_second(self) -> float:
-        """How fast tokens come back."""
-        return self.scale * NANO / self.unit
-
-    def cost(self, tokens: Number) -> int:
-        """Convert tokens to clock units, rounded down so that what divides a capacity fits (P2).
-
-        It is never none: nothing is free.
-
-        Raises:
-            TypeError: It is not a real number.
-            ValueError: It is not positive and finite.
-        """
-        if type(tokens) is int and 0 < tokens < 2**53:
-            return tokens * self.unit
-        read = positive_float if type(tokens) is float else positive
-        number = read(tokens, "tokens")
-        return number.numerator * self.unit // number.denominator or 1
-
-    def amount(self, tokens: Number) -> int:
-        """Convert tokens as `cost` does, of which there may be none.
-
-        Raises:
-            TypeError: It is not a real number.
-            ValueError: It is negative, NaN or infinite.
-        """
-        return self.cost(tokens) if non_negative(tokens, "tokens") else 0
-
-    def charge(self, cost: int, floor: int, latest: int) -> int:
-        """Add `cost` to the later of `full_at` and `floor`, unless that is later than `latest`.
-
-        This is how tokens that are there now are taken; a cost counts from now at the earliest.
+    def due(self, base: int, price: int, left: int) -> int:
+        """Return when a price could be served, in nanoseconds: the one answer to that question.
 
         Args:
-            cost: Clock units to add.
-            floor: The earliest instant to count from, in clock units.
-            latest: The last instant from which the charge is accepted, in clock units.
+            base: When the bucket is full, in units, those ahead served.
+            price: The price, in units.
+            left: The nanosecond before which nobody is served, such as when the one ahead leaves.
+        """
+        limit = self.limit
+        due = max(-((limit.span - base - price) // limit.scale), left)
+        return due if self.closed_until is None else max(due, self.closed_until)
+
+    def served(self, base: int, price: int, due: int) -> int:
+        """Return the base after a price was served at `due`.
+
+        If that was later than its tokens were there, as when another bucket of a group held it up,
+        what was above the capacity has overflowed.
+        """
+        limit = self.limit
+        if -((limit.span - base - price) // limit.scale) < due:
+            base = max(base, due * limit.scale - max(price - limit.span, 0))
+        return base + price
+
+    def end_pause(self, now: int) -> None:
+        """Fold a pause that is over into `full_at`, before anything else changes."""
+        if self.closed_until is not None and self.closed_until <= now:
+            self.full_at, self.closed_until = self.base, None
+
+    def floor(self, now: int, head: int) -> int:
+        """Return the least that `full_at` may count as at `now`: no token overflows.
+
+        Args:
+            now: Now, in nanoseconds.
+            head: The price of the head of the line, in units; 0 if nobody waits. While it is above
+                the capacity, tokens add up for it.
+        """
+        limit = self.limit
+        return now * limit.scale - max(head - limit.span, 0)
+
+    def corrected(self, units: int, floor: int) -> int:
+        """Return `full_at` after more was charged, or if it is below zero, given back."""
+        if units > 0:
+            return max(self.full_at, floor) + units
+        return max(self.full_at + units, min(self.full_at, floor))
+
+    def cut(self, floor: int) -> None:
+        """Let what is above the capacity overflow."""
+        self.full_at = max(self.full_at, floor)
+
+    def pause(self, until: int) -> None:
+        """Admit nobody until the nanosecond `until`; a pause that lasts longer stays."""
+        if self.closed_until is None or self.closed_until < until:
+            self.closed_until = until
+
+    def resume(self, now: int) -> None:
+        """End a pause; at most one token is there now."""
+        if self.closed_until is not None:
+            self.closed_until = min(self.closed_until, now)
+            self.end_pause(now)
+
+    def restate(self, limit: Limit, now: int, head: int, new_head: int) -> None:
+        """Go on with another limit; the level stays, up to the new capacity."""
+        old = self.limit
+        missing = max(self.full_at, self.floor(now, head)) - now * old.scale
+        level = old.span - missing
+        self.limit = limit
+        self.full_at = now * limit.scale + limit.span - level * limit.unit // old.unit
+        self.cut(self.floor(now, new_head))
+
+
+class FastPath:
+    """Take tokens from a ledger that nobody waits for, without a step.
+
+    The question and the change are on one line that calls nothing: no thread, handler, finalizer or
+    tracer of lines can come in between (P18, P19). It keeps off while a step is under way, which
+    may be about to write, and where a tracer may let threads switch at any bytecode.
+    """
+
+    __slots__ = ()
+
+    _ledger: Ledger
+    _now: Callable[[], int]
+    _allow_in_step: Callable[..., bool]
+
+    def allow(self, tokens: Tokens = 1) -> bool:
+        """Take tokens if they are there now; see `Bucket.allow`."""
+        ledger = self._ledger
+        if (limit := ledger.fast) is not None and gettrace() is None:
+            now = self._now() * limit.scale
+            if tokens is _ONE:
+                cost = limit.unit
+                latest = now + limit.slack
+            else:
+                if type(tokens) is int and 0 < tokens < LARGE:
+                    cost = tokens * limit.unit
+                else:
+                    cost = limit.cost(tokens)
+                latest = now + limit.span - cost
+            start: Any = None
+            if ledger.fast is limit and not JOURNAL.busy and (start := full if (full := ledger.full_at) > now else now) <= latest: ledger.full_at = start + cost; return True  # fmt: skip  # noqa: E501, E701, E702
+            if start is not None:
+                return False
+        return self._allow_in_step(tokens)
+
+    try_consume = allow
+
+    def _at_once(self, tokens: Tokens) -> tuple[int, Limit, int] | None:
+        """Take tokens if they are there; see `BaseBucket._at_once`.
 
         Returns:
-            The instant counted from; later than `latest` means refused, and nothing has changed.
+            Now in nanoseconds, the limit, and when the bucket will be full, in units.
         """
-        try:
-            _LOCK.acquire()
-            # Read, decide and write on one line that calls nothing: neither a signal handler nor a
-            # finalizer nor a tracer can come in between, and all of them may use this ledger (P19).
-            self.full_at = start + cost if (start := full if (full := self.full_at) > floor else floor) <= latest else full  # fmt: skip  # noqa: E501
-            _LOCK.release()
-        except BaseException:
-            # An interrupt may come before the lock is taken, and after it is released.
-            if _LOCK._is_owned():  # type: ignore[attr-defined]
-                _LOCK.release()
-            raise
-        return start
-
-    def level(self, now: int) -> int:
-        """Return what is in the bucket at the instant `now`, in clock units; below zero is debt."""
-        return self.span - max(self.full_at - now, 0)
-
-
-@functools.lru_cache(maxsize=256)  # the many buckets of one limit share these numbers
-def _terms(capacity: Fraction, tokens_per_second: Fraction) -> tuple[int, int, int]:
-    """Return the clock units in a token, in a nanosecond, and in a full bucket."""
-    per_nanosecond = tokens_per_second / NANO
-    unit = math.lcm(_TOKEN, capacity.denominator, per_nanosecond.denominator)
-    return unit, int(per_nanosecond * unit), int(capacity * unit)
+        ledger = self._ledger
+        if (limit := ledger.fast) is not None and gettrace() is None:
+            instant = self._now()
+            now = instant * limit.scale
+            if tokens is _ONE:
+                cost = limit.unit
+                latest = now + limit.slack
+            else:
+                cost = limit.cost(tokens)
+                latest = now + limit.span - cost
+            if ledger.fast is limit and not JOURNAL.busy and (start := full if (full := ledger.full_at) > now else now) <= latest: ledger.full_at = start + cost; return instant, limit, start + cost  # fmt: skip  # noqa: E501, E701, E702
+        return None

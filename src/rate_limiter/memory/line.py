@@ -1,204 +1,271 @@
-"""What a line of waiters is made of: lines, places in them, and who stands there.
+"""The line of those who wait: first come, first served, in one bucket or in several at once.
 
-An interrupt may come between two lines of code; hence amounts that belong together change on one,
-which calls nothing (P19). All of it runs under `ledger.exclusive`.
+A caller who cannot be served stands in the line of each bucket that it needs, and is served when it
+is first in all of them and all its tokens have accrued. Nobody serves anybody: time does. Here is
+who stands where; `planning` says when each is served, and `steps` what a call does.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
-from fractions import Fraction
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
 
 from ..sleeping import Sleeper
-from .ledger import RETIRED, Ledger
+from ..units import Exact, exact_tokens, units_of
+from .draft import Draft, Table
+from .ledger import Ledger
+from .sums import append, change
 
-__all__ = ["HOLD", "LONG_AGO", "Line", "Place", "Waiter", "next_number"]
+__all__ = [
+    "Line",
+    "Place",
+    "Prices",
+    "Waiter",
+    "change_price",
+    "head_price",
+    "in_units",
+    "line_of_one",
+    "next_order",
+    "stand",
+    "take_out",
+]
 
-# Charged on top of the price of a place whose time depends on other lines too, so that no newcomer
-# passes it: its bucket may seem to have tokens to spare, for only its grant says when they go.
-HOLD = 1 << 4096
-LONG_AGO = -HOLD
-_numbers = itertools.count()
+Prices: TypeAlias = Sequence[tuple[Ledger, Exact]]
+"""What to take, in tokens, from which ledger."""
 
-
-def next_number() -> int:
-    """Return a number that is larger than any before: an order, or a version."""
-    return next(_numbers)
-
-
-class Line:
-    """The ledger of a bucket, and who waits for it."""
-
-    __slots__ = ("booked", "ledger", "left", "places", "tail")
-
-    changes = 0  # how often anybody left or an amount changed: what was planned before is void
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.places: OrderedDict[Place, None] = OrderedDict()
-        self.booked = 0  # what its places are charged, in clock units
-        self.left = LONG_AGO  # no grant is earlier, in nanoseconds: the last one, the last change
-        # Behind all its places, if any is held: base, last grant, and `changes` when planned.
-        self.tail: tuple[int, int, int] = (0, 0, -1)
-
-    @property
-    def base(self) -> int:
-        """When the bucket would be full if nobody waited, in clock units."""
-        return self.ledger.full_at - self.booked
-
-    @property
-    def first(self) -> Place | None:
-        """The place at its head."""
-        return next(iter(self.places), None)
-
-    def due(self, base: int, price: int) -> int:
-        """Return the nanosecond at which `price`, counted from `base`, has accrued."""
-        return -((self.ledger.span - base - price) // self.ledger.scale)
-
-    def charged(self, base: int, price: int, due: int) -> int:
-        """Return the base after a grant at `due`; a bucket that had to wait overflows."""
-        if self.due(base, price) == due:
-            return base + price
-        ledger = self.ledger
-        return max(base + price, due * ledger.scale + min(price, ledger.span))
-
-    def correct(self, extra: int, now: int) -> None:
-        """Charge more for what has been taken, or if it is negative, give back."""
-        if extra > 0:
-            self.charge(extra, now)
-        else:
-            self.refund(-extra, now)
-
-    def charge(self, amount: int, now: int) -> None:
-        """Charge what was taken beyond what was asked for; the whole line waits it out."""
-        Line.changes = next_number()
-        ledger, floor = self.ledger, self._floor(now)
-        ledger.full_at = (base if (base := ledger.full_at - self.booked) > floor else floor) + amount + self.booked  # fmt: skip  # noqa: E501
-
-    def refund(self, amount: int, now: int) -> None:
-        """Give back what was taken; what would overflow the bucket is lost."""
-        self.change(now)
-        ledger, floor = self.ledger, now * self.ledger.scale
-        ledger.full_at = full if (base := (full := ledger.full_at) - self.booked) <= floor else (base - amount if base - amount > floor else floor) + self.booked  # fmt: skip  # noqa: E501, FURB136
-
-    def bar(self, instant: int) -> None:
-        """Have the bucket full at `instant`, in clock units, at the earliest."""
-        Line.changes = next_number()
-        ledger = self.ledger
-        ledger.full_at = full if (full := ledger.full_at) - self.booked > instant else instant + self.booked  # fmt: skip  # noqa: E501
-
-    def change(self, now: int) -> None:
-        """Note that what is ahead of somebody changes; what follows from it is no earlier."""
-        Line.changes = next_number()
-        self.left = max(self.left, now)
-
-    def restate(self, ledger: Ledger, now: int) -> None:
-        """Go on with another ledger: the tokens, the debt and the line stay as they are."""
-        old, places = self.ledger, list(self.places)
-        missing = max(self.base, self._floor(now)) - now * old.scale
-        level = old.span - missing
-        base = now * ledger.scale + ledger.span - level * ledger.unit // old.unit
-        prices = [round(Fraction(place.price * ledger.unit, old.unit)) for place in places]
-        for place, price in zip(places, prices, strict=True):
-            self.booked += price - place.price
-            place.booked += price - place.price
-            place.price, place.unit = price, ledger.unit
-        ledger.full_at = (base if places else max(base, now * ledger.scale)) + self.booked
-        self.ledger = ledger
-        self.change(now)
-        old.full_at = RETIRED
-
-    def _floor(self, now: int) -> int:
-        """Return the earliest base to charge from: now, unless its head outgrows the bucket."""
-        first = self.first
-        alone = first is not None and len(first.waiter.places) == 1
-        return LONG_AGO if alone else now * self.ledger.scale
-
-
-class Place:
-    """Where a waiter stands in one line."""
-
-    __slots__ = ("booked", "line", "price", "unit", "waiter")
-
-    def __init__(self, line: Line, price: int, waiter: Waiter) -> None:
-        self.line = line
-        self.waiter = waiter
-        self.price = price  # what it costs, in clock units
-        self.unit = line.ledger.unit  # of which so many made a token
-        self.booked = 0  # what it is charged while it waits
-
-    def due(self, ahead: int = 0) -> int:
-        """Return the nanosecond at which its tokens, after `ahead` clock units, have accrued."""
-        return max(self.line.due(self.line.base + ahead, self.price), self.line.left)
-
-    def book(self, charge: int, now: int) -> None:
-        """Stand in line."""
-        line, ledger, floor = self.line, self.line.ledger, now * self.line.ledger.scale
-        line.places[self] = None
-        ledger.full_at, line.booked, self.booked = (full if (full := ledger.full_at) > floor else floor) + charge, line.booked + charge, charge  # fmt: skip  # noqa: E501
-
-    def pay(self, due: int) -> None:
-        """Be granted at `due`, which may be later than its own tokens needed."""
-        line, ledger = self.line, self.line.ledger
-        line.left = due
-        if self.booked:
-            paid = line.charged(line.base, self.price, due) - line.base
-            ledger.full_at, line.booked, self.booked = ledger.full_at - self.booked + paid, line.booked - self.booked, 0  # fmt: skip  # noqa: E501
-        line.places.pop(self, None)
-
-    def reprice(self, price: int, now: int) -> None:
-        """Pay another price than was asked for, or not yet having paid, stand in line for it."""
-        line, ledger = self.line, self.line.ledger
-        extra = price - round(Fraction(self.price * ledger.unit, self.unit))
-        if self in line.places:
-            line.change(now)
-            ledger.full_at, line.booked, self.booked, self.price = ledger.full_at + extra, line.booked + extra, self.booked + extra, price  # fmt: skip  # noqa: E501
-            return
-        self.price, self.unit = price, ledger.unit
-        line.correct(extra, now)
-
-    def abandon(self, now: int) -> None:
-        """Give the tokens back and leave the line."""
-        line, ledger, was_first = self.line, self.line.ledger, self.line.first is self
-        if self.waiter.granted and not self.booked:
-            line.places.pop(self, None)
-            self.reprice(0, now)
-            return
-        line.change(now)
-        ledger.full_at, line.booked, self.booked, self.price = ledger.full_at - self.booked, line.booked - self.booked, 0, 0  # fmt: skip  # noqa: E501
-        line.places.pop(self, None)
-        if was_first:
-            line.bar(now * ledger.scale)  # whoever is next is granted now at the earliest (P1)
+_orders = itertools.count()
 
 
 class Waiter:
-    """Someone who waits, in one line or in several.
+    """Someone who waits, in one line or in several, or whose tokens were there at once.
 
     Args:
         sleeper: Whom to wake; None if nobody sleeps, as for a reservation.
+
+    Attributes:
+        places: Where it stands or has stood; none before it joins and after it has left.
+        served: Whether it has its tokens.
+        left: Whether it has given them back, or given up.
+        alarm: The nanosecond at which the sleeper wakes by itself.
+        order: Larger than that of everybody who joined before.
     """
 
-    __slots__ = ("alarm", "granted", "order", "places", "sleeper")
+    STATE: ClassVar[tuple[str, ...]] = ("alarm", "left", "order", "places", "served")
+    FIXED: ClassVar[tuple[str, ...]] = ("sleeper",)
+    __slots__ = (*STATE, *FIXED)
 
     def __init__(self, sleeper: Sleeper | None = None) -> None:
-        self.places: list[Place] = []
         self.sleeper = sleeper
-        self.granted = False
-        self.alarm: int | None = None  # the nanosecond at which the sleeper wakes by itself
+        self.places: tuple[Place, ...] = ()
+        self.served = False
+        self.left = False
+        self.alarm = 0
         self.order = -1
 
-    @property
-    def lines(self) -> list[Line]:
-        """Where it stands."""
-        return [place.line for place in self.places]
 
-    def wake_before(self, now: int) -> None:
-        """Wake its sleeper if its alarm would go off later than `now`."""
-        if self.sleeper is not None and (self.alarm is None or self.alarm > now):
-            self.sleeper.wake()
+class Place:
+    """Where a waiter stands in one line, between its neighbours.
 
-    @property
-    def not_first_in(self) -> list[Line]:
-        """The lines in which somebody stands ahead of it."""
-        return [place.line for place in self.places if place.line.first is not place]
+    Attributes:
+        price: What it costs, in tokens.
+        number: Its number in the sums of the line.
+        others: The other ledgers that its waiter needs as well.
+        ahead, behind: The places next to it.
+        asleep_ahead, asleep_behind: The places next to it among those of sleepers.
+    """
+
+    STATE: ClassVar[tuple[str, ...]] = (
+        *("ahead", "behind", "asleep_ahead", "asleep_behind"),
+        "price",
+    )
+    FIXED: ClassVar[tuple[str, ...]] = ("ledger", "number", "others", "waiter")
+    __slots__ = (*STATE, *FIXED)
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        waiter: Waiter,
+        price: Exact,
+        number: int,
+        others: tuple[Ledger, ...] = (),
+    ) -> None:
+        self.ledger = ledger
+        self.others = others
+        self.waiter = waiter
+        self.price = price
+        self.number = number
+        self.ahead: Place | None = None
+        self.behind: Place | None = None
+        self.asleep_ahead: Place | None = None
+        self.asleep_behind: Place | None = None
+
+
+class Line:
+    """Those who wait for one bucket. A bucket has a line only while somebody does.
+
+    Attributes:
+        first, last: The places at its ends.
+        first_asleep, last_asleep: The same among the places of sleepers.
+        waiting: How many places there are.
+        joint: How many of them are of waiters who stand in other lines as well.
+        size: The number of the last place.
+        nodes: The sums of the prices; see `sums`.
+        left: The nanosecond before which nobody else is served: when the last one was, or when
+            something changed for the better.
+        plan: When each is served, if some stand in other lines as well; see `planning`.
+        linked: How many reservations stand in this line and in that of each other ledger. They
+            sleep nowhere: what moves them up moves those behind them in the other lines.
+    """
+
+    STATE: ClassVar[tuple[str, ...]] = (
+        *("first", "last", "first_asleep", "last_asleep"),
+        *("waiting", "joint", "size", "nodes", "left", "plan", "linked"),
+    )
+    FIXED: ClassVar[tuple[str, ...]] = ()
+    __slots__ = STATE
+
+    def __init__(self, left: int) -> None:
+        self.first: Place | None = None
+        self.last: Place | None = None
+        self.first_asleep: Place | None = None
+        self.last_asleep: Place | None = None
+        self.waiting = 0
+        self.joint = 0
+        self.size = 0
+        self.nodes = Table()
+        self.left = left
+        self.plan: Any = None
+        self.linked = Table()
+
+
+# The names of the links in a chain: its first and its last, and ahead and behind of each.
+_EVERYBODY = ("first", "last", "ahead", "behind")
+_SLEEPERS = ("first_asleep", "last_asleep", "asleep_ahead", "asleep_behind")
+
+
+def next_order() -> int:
+    """Return a number that is larger than any before."""
+    return next(_orders)
+
+
+def line_of_one(place: Place, now: int) -> Line:
+    """Return a new line in which somebody stands alone, who waits for nothing else."""
+    line = Line(now)
+    line.first = line.last = place
+    line.waiting = line.size = 1
+    line.nodes[1] = place.price
+    if place.waiter.sleeper is not None:
+        line.first_asleep = line.last_asleep = place
+    return line
+
+
+def head_price(draft: Draft, ledger: Ledger) -> int:
+    """Return the price of the head of a line in units; 0 if nobody waits."""
+    ledger = draft.get(ledger, ledger)
+    if ledger.line is None:
+        return 0
+    first = draft.get(ledger.line, ledger.line).first
+    return units_of(draft.get(first, first).price, ledger.limit)
+
+
+def stand(draft: Draft, waiter: Waiter, prices: Prices, now: int) -> None:
+    """Put a waiter at the end of the lines."""
+    work = draft[waiter]
+    work.order = next_order()
+    ledgers = [ledger for ledger, _ in prices]
+    work.places = tuple(_new_place(draft, waiter, price, ledgers, now) for price in prices)
+    for place in work.places:
+        line = draft[draft[place.ledger].line]
+        line.waiting += 1
+        line.joint += bool(place.others)
+        append(line.nodes, place.number, place.price)
+        _link(draft, line, place, _EVERYBODY)
+        if waiter.sleeper is not None:
+            _link(draft, line, place, _SLEEPERS)
+        else:
+            _note_reservation(line, place, 1)
+
+
+def take_out(draft: Draft, place: Place) -> None:
+    """Take a place out of its line; the last one to go takes the line with it."""
+    ledger = draft[place.ledger]
+    line, waiter = draft[ledger.line], place.waiter
+    line.waiting -= 1
+    line.joint -= bool(place.others)
+    change(line.nodes, place.number, line.size, -draft.get(place, place).price)
+    _unlink(draft, line, place, _EVERYBODY)
+    if waiter.sleeper is not None:
+        _unlink(draft, line, place, _SLEEPERS)
+    else:
+        _note_reservation(line, place, -1)
+    if line.plan is not None:
+        plan = draft[line.plan]
+        plan.dues[waiter] = 0
+        if not line.joint:  # from now on the sums say when the others are served
+            plan.tails[place.ledger] = 0
+            line.plan = None
+    if not line.waiting:
+        ledger.line = None
+
+
+def change_price(draft: Draft, place: Place, price: Exact) -> None:
+    """Let a place in line cost something else."""
+    work, ledger = draft[place], draft[place.ledger]
+    line, price = draft[ledger.line], in_units(price, ledger)
+    change(line.nodes, place.number, line.size, price - work.price)
+    work.price = price
+
+
+def _note_reservation(line: Line, place: Place, count: int) -> None:
+    for other in place.others:
+        line.linked[other] += count
+
+
+def _new_place(
+    draft: Draft, waiter: Waiter, price: tuple[Ledger, Exact], ledgers: list[Ledger], now: int
+) -> Place:
+    ledger, tokens = price
+    work = draft[ledger]
+    if work.line is None:
+        work.line = Line(now)
+        work.fast = None
+        draft.add(work.line)
+    line = draft[work.line]
+    line.size += 1
+    others = tuple(other for other in ledgers if other is not ledger)
+    place = Place(ledger, waiter, in_units(tokens, work), line.size, others)
+    draft.add(place)
+    return place
+
+
+def in_units(price: Exact, ledger: Ledger) -> Exact:
+    """Return a price without what is less than a unit, so that sums are sums of units."""
+    if type(price) is int:
+        return price
+    return exact_tokens(units_of(price, ledger.limit), ledger.limit)
+
+
+def _link(draft: Draft, line: Line, place: Place, chain: tuple[str, str, str, str]) -> None:
+    first, last, ahead, behind = chain
+    end = getattr(line, last)
+    setattr(draft[place], ahead, end)
+    if end is None:
+        setattr(line, first, place)
+    else:
+        setattr(draft[end], behind, place)
+    setattr(line, last, place)
+
+
+def _unlink(draft: Draft, line: Line, place: Place, chain: tuple[str, str, str, str]) -> None:
+    first, last, ahead, behind = chain
+    work = draft.get(place, place)
+    before, after = getattr(work, ahead), getattr(work, behind)
+    if before is None:
+        setattr(line, first, after)
+    else:
+        setattr(draft[before], behind, after)
+    if after is None:
+        setattr(line, last, before)
+    else:
+        setattr(draft[after], ahead, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .awaiting import AwaitingRedisBucket
@@ -42,5 +43,5 @@ class AsyncRedisTokenBucket(NamedBucket, AwaitingRedisBucket):
 
     __slots__ = ()
 
-    def _group(self, unnamed: tuple[Any, ...], named: dict[str, Any]) -> AsyncRedisBucketGroup:
+    def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> AsyncRedisBucketGroup:
         return AsyncRedisBucketGroup(unnamed, named)

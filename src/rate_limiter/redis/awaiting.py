@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
-from ..bucket import Acquired, AsyncBucket, AsyncReservation, Paid, Reservation, Tokens
+from ..bucket import Admission, AsyncBucket, AsyncReservation, Paid, Receipt, Reservation, Tokens
 from ..clock import seconds
 from ..exceptions import BackendError
 from ..rates import Number
@@ -46,7 +46,7 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
             return self._instead(error).allow(tokens)
 
     async def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
-        await self._acquire_async(tokens, block=True, timeout=timeout)
+        await self._admit_async(tokens, block=True, timeout=timeout)
 
     async def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> AsyncReservation:
         charges, asking = self._asking(tokens, block=True, timeout=timeout)
@@ -87,33 +87,51 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
 
     async def _available(self) -> float:
         try:
-            return self._levels(await self._ask(request(b"level", self._limits.everything())))
+            return self._available_of(await self._ask(request(b"level", self._limits.everything())))
         except BackendError as error:
             return self._instead(error).available_tokens
 
-    def _acquire(self, tokens: Tokens, block: bool, timeout: Number | None) -> NoReturn:
+    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> NoReturn:
         raise TypeError(
             f"{type(self).__name__} answers only in asyncio tasks: use 'async with', 'await' or "
             "a coroutine function, or RedisTokenBucket with a redis.Redis client"
         )
 
-    async def _acquire_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
+    async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
         asked = self._now()
         charges, asking = self._asking(tokens, block, timeout)
         try:
             reply = await self._take(charges, asking)
         except BackendError as error:
-            return await self._instead(error)._acquire_async(tokens, block, timeout)
+            return await self._instead(error)._admit_async(tokens, block, timeout)
         grant = self._granted(charges, reply, tokens, block, timeout)
         if not grant.tickets:
-            return 0.0, self
+            return 0.0, self, None
         await self._sleep(grant)
-        return seconds(self._now() - asked), self
+        return seconds(self._now() - asked), self, None
 
-    def _correct(self, paid: Paid, used: Paid) -> NoReturn:
-        self._acquire(1, block=False, timeout=None)
+    def _settle(self, receipt: Receipt, actual: Tokens) -> NoReturn:
+        self._admit(1, block=False, timeout=None)
 
-    async def _correct_async(self, paid: Paid, used: Paid) -> None:
+    async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool:
+        change = self._begin_settling(receipt, actual)
+        if change is not None:
+            await self._correct_async(*change)
+        return change is not None
+
+    def _give_back(self, receipt: Receipt) -> NoReturn:
+        self._admit(1, block=False, timeout=None)
+
+    async def _give_back_async(self, receipt: Receipt) -> None:
+        change = self._begin_giving_back(receipt)
+        if change is not None:
+            try:
+                await self._correct_async(*change)
+            except BaseException:
+                receipt._paid = change[0]  # it may be tried again
+                raise
+
+    async def _correct_async(self, paid: Any, used: Paid) -> None:
         asking = self._correcting(paid, used)
         if asking is not None:
             try:
@@ -132,7 +150,7 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
         except GeneratorExit:  # the loop is gone, and with it who could give them back
             raise
         except BaseException:
-            await shield(in_background(self._give_back(grant)))
+            await shield(in_background(self._undo(grant)))
             raise
 
     async def _take(self, charges: Charges, asking: Request) -> Any:
@@ -141,9 +159,9 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
 
     def _abandon(self, charges: Charges, reply: Any) -> None:
         if reply == 0 or isinstance(reply, list):
-            in_background(self._give_back(Grant(charges, reply, self._now())))
+            in_background(self._undo(Grant(charges, reply, self._now())))
 
-    async def _give_back(self, grant: Grant) -> None:
+    async def _undo(self, grant: Grant) -> None:
         async with one_at_a_time():  # for a crowd that leaves may outnumber the pool's connections
             with suppress(BackendError):  # whoever is leaving has another reason to
                 await self._ask(grant.undoing())

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NoReturn, Protocol, Self
 
-from ..bucket import BaseBucket, Paid, Tokens
+from ..bucket import REFUNDED, BaseBucket, Levels, Paid, Receipt, Tokens
 from ..clock import SYSTEM_CLOCK, Clock, nanoseconds, seconds, timeout_nanoseconds
 from ..exceptions import BackendError
-from ..memory.ledger import exclusive
+from ..memory.transaction import step
 from ..rates import Number, shown
 from .failures import BucketFailure, NoConnection, ReplyLost, TooMuch
 from .fallback import Understudy
@@ -45,6 +44,10 @@ class Limits(Protocol):
         """Return all limits, and no charge."""
         ...
 
+    def check_use(self, actual: Tokens, taken: Tokens) -> None:
+        """Refuse as the real cost what does not go with what was taken."""
+        ...
+
 
 class Grant:
     """What the script has taken: at once, or for when it has accrued."""
@@ -52,7 +55,9 @@ class Grant:
     __slots__ = ("due", "paid", "tickets")
 
     def __init__(self, charges: Charges, reply: Any, now: int) -> None:
-        self.paid: Paid = {limit: Fraction(units, limit.terms.unit) for limit, units in charges}
+        self.paid: dict[Any, Fraction] = {
+            limit: Fraction(units, limit.terms.unit) for limit, units in charges
+        }
         answer = [reply] if isinstance(reply, int) else reply
         self.tickets: list[Any] = answer[1:]
         self.due: int = now + answer[0] * _MICRO  # on the clock of this process
@@ -79,17 +84,15 @@ class Reserved:
     def delay(self) -> float:
         return seconds(max(self._grant.due - self._bucket._now(), 0))
 
-    @exclusive
     def _cancel_once(self) -> bool:
         """Tell whether it is still to be given back; from now on it is not."""
-        first, self._cancelled = not self._cancelled, True
-        return first
+        return step(lambda: (not self._cancelled, [(setattr, (self, "_cancelled", True))]))
 
     def _note_failed_cancel(self, error: BackendError) -> None:
         """Have it given back another time, unless that may have happened, or will not matter."""
         self._cancelled = isinstance(error, ReplyLost) or self._bucket._fallback is not None
 
-    def _paid(self) -> Paid:
+    def _paid(self) -> dict[Any, Fraction]:
         if self._cancelled:
             raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
         return self._grant.paid
@@ -101,6 +104,8 @@ class Reserved:
 
 class RedisBucket(BaseBucket, ABC):
     """A bucket whose tokens are on a server: what it asks, and what the answers mean."""
+
+    _stored = True
 
     __slots__ = ("_client", "_clock", "_fallback", "_limits", "_outage", "_own_outage")
 
@@ -126,8 +131,9 @@ class RedisBucket(BaseBucket, ABC):
     def _check(self, tokens: Tokens) -> None:
         self._limits.charges(tokens)
 
-    def _fits(self, tokens: Tokens) -> bool:
-        return fit(self._limits.charges(tokens))
+    def _check_fits(self, tokens: Tokens) -> None:
+        if not fit(self._limits.charges(tokens)):
+            raise self._never(tokens, self.capacity)
 
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
         return _never
@@ -158,11 +164,11 @@ class RedisBucket(BaseBucket, ABC):
     def _asking(
         self, tokens: Tokens, block: bool, timeout: Number | None
     ) -> tuple[Charges, Request]:
-        """Return the call that takes tokens as a limiter says; see `BaseBucket._acquire`."""
+        """Return the call that takes tokens as a limiter says; see `BaseBucket._admit`."""
         limit = timeout_nanoseconds(timeout)
         charges = self._limits.charges(tokens)
         if not block and not fit(charges):
-            raise self._refusal(tokens, math.inf)
+            raise self._never(tokens, self.capacity)
         if not all(limit.terms.countable(units) for limit, units in charges):
             raise ValueError(
                 f"tokens must be at most what comes back in 100 years, got {shown(tokens)}"
@@ -177,9 +183,27 @@ class RedisBucket(BaseBucket, ABC):
         if reply == 0 or isinstance(reply, list):
             return Grant(charges, reply, self._now())
         delay = seconds(reply * _MICRO)
-        if block:
-            raise self._too_late(tokens, delay, timeout)
-        raise self._refusal(tokens, delay)
+        raise self._not_yet(tokens, delay, timeout=timeout if block else None)
+
+    def _begin_settling(self, receipt: Receipt, actual: Tokens) -> tuple[Any, Paid] | None:
+        """Return what a permit has paid and is to pay; None if it was given back."""
+        if receipt._paid is REFUNDED:
+            return None
+        self._limits.check_use(actual, receipt._tokens)
+        used = self._paid(actual)
+        return self._paid_by(receipt), used
+
+    def _begin_giving_back(self, receipt: Receipt) -> tuple[Any, Paid] | None:
+        if receipt._paid is REFUNDED:
+            return None
+        paid = self._paid_by(receipt)
+        receipt._paid = REFUNDED
+        return paid, dict.fromkeys(paid, Fraction(0))
+
+    def _paid_by(self, receipt: Receipt) -> Any:
+        if receipt._paid is None:
+            receipt._paid = self._paid(receipt._tokens)
+        return receipt._paid
 
     def _correcting(self, paid: Paid, used: Paid) -> Request | None:
         """Return the call that charges what was used beyond what was paid, or gives back."""
@@ -196,7 +220,7 @@ class RedisBucket(BaseBucket, ABC):
                 )
         return request(b"correct", charges) if charges else None
 
-    def _note_uncorrected(self, error: BaseException, paid: Paid, used: Paid) -> None:
+    def _note_uncorrected(self, error: BaseException, paid: Any, used: Paid) -> None:
         """Have it corrected another time, but give back only once what may have been (P29)."""
         known = isinstance(error, BackendError) and not isinstance(error, ReplyLost)
         if not known:
@@ -215,7 +239,10 @@ class RedisBucket(BaseBucket, ABC):
             raise ValueError(f"seconds must be at most 100 years, got {shown(length)}")
         return request(b"pause", self._limits.everything(), microseconds)
 
-    def _levels(self, reply: Any) -> float:
+    def _levels(self, after: Any) -> Levels:
+        return {}
+
+    def _available_of(self, reply: Any) -> float:
         """Return what could be taken under every limit."""
         lacks = zip(reply[::2], reply[1::2], strict=True)
         return min(

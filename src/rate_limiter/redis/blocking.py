@@ -6,7 +6,7 @@ import math
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from ..bucket import Acquired, Bucket, Paid, Reservation, Tokens
+from ..bucket import Admission, Bucket, Paid, Receipt, Reservation, Tokens
 from ..clock import seconds
 from ..exceptions import BackendError
 from ..rates import Number
@@ -38,7 +38,7 @@ class BlockingRedisBucket(RedisBucket, Bucket):
             return self._instead(error).allow(tokens)
 
     def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
-        self._acquire(tokens, block=True, timeout=timeout)
+        self._admit(tokens, block=True, timeout=timeout)
 
     async def wait_async(self, tokens: Tokens = 1, timeout: Number | None = None) -> NoReturn:
         raise TypeError(
@@ -82,27 +82,27 @@ class BlockingRedisBucket(RedisBucket, Bucket):
     def available_tokens(self) -> float:
         """What could be taken right now, in tokens; asks the server."""
         try:
-            return self._levels(self._ask(request(b"level", self._limits.everything())))
+            return self._available_of(self._ask(request(b"level", self._limits.everything())))
         except BackendError as error:
             return self._instead(error).available_tokens
 
-    def _acquire(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
+    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
         asked = self._now()
         charges, asking = self._asking(tokens, block, timeout)
         try:
             reply = self._ask(asking)
         except BackendError as error:
-            return self._instead(error)._acquire(tokens, block, timeout)
+            return self._instead(error)._admit(tokens, block, timeout)
         grant = self._granted(charges, reply, tokens, block, timeout)
         if not grant.tickets:
-            return 0.0, self
+            return 0.0, self, None
         self._sleep(grant)
-        return seconds(self._now() - asked), self
+        return seconds(self._now() - asked), self, None
 
-    async def _acquire_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> NoReturn:
+    async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> NoReturn:
         await self.wait_async(tokens, timeout)
 
-    def _correct(self, paid: Paid, used: Paid) -> None:
+    def _correct(self, paid: Any, used: Paid) -> None:
         asking = self._correcting(paid, used)
         if asking is not None:
             try:
@@ -112,7 +112,25 @@ class BlockingRedisBucket(RedisBucket, Bucket):
                 return
         paid.update(used)
 
-    async def _correct_async(self, paid: Paid, used: Paid) -> None:
+    def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
+        change = self._begin_settling(receipt, actual)
+        if change is not None:
+            self._correct(*change)
+        return change is not None
+
+    async def _settle_async(self, receipt: Receipt, actual: Tokens) -> NoReturn:
+        await self.wait_async()
+
+    def _give_back(self, receipt: Receipt) -> None:
+        change = self._begin_giving_back(receipt)
+        if change is not None:
+            try:
+                self._correct(*change)
+            except BaseException:
+                receipt._paid = change[0]  # it may be tried again
+                raise
+
+    async def _give_back_async(self, receipt: Receipt) -> NoReturn:
         await self.wait_async()
 
     def _sleep(self, grant: Grant) -> None:

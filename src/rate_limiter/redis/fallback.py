@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from ..bucket import Acquired, Paid, Payer, Reservation, Tokens
+from ..bucket import (
+    REFUNDED,
+    Admission,
+    BaseBucket,
+    Levels,
+    Paid,
+    Payer,
+    Receipt,
+    Reservation,
+    Tokens,
+)
 from ..exceptions import RateLimitExceeded
-from ..memory.bucket import LocalBucket
 from ..rates import Number, shown
 from .outage import PAUSE
 
 __all__ = ["Closed", "Fallback", "Open", "Understudy", "read_fallback"]
 
-Fallback: TypeAlias = str | LocalBucket | None
+Fallback: TypeAlias = str | BaseBucket | None
 """None, "allow", "deny", or a bucket in this process."""
 
 
@@ -29,10 +38,10 @@ class Understudy(Payer, Protocol):
     def pause(self, seconds: Number) -> None: ...
     def retry_after(self, tokens: Tokens = 1) -> float: ...
     def _full_in(self) -> int: ...
-    def _acquire(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired: ...
-    async def _acquire_async(
+    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission: ...
+    async def _admit_async(
         self, tokens: Tokens, block: bool, timeout: Number | None
-    ) -> Acquired: ...
+    ) -> Admission: ...
 
 
 def read_fallback(fallback: Fallback, read_paid: Callable[[Tokens], Paid]) -> Understudy | None:
@@ -46,8 +55,11 @@ def read_fallback(fallback: Fallback, read_paid: Callable[[Tokens], Paid]) -> Un
         TypeError: It is neither None nor a string nor a local bucket.
         ValueError: It is another string.
     """
-    if fallback is None or isinstance(fallback, LocalBucket):
-        return fallback
+    if fallback is None:
+        return None
+    if isinstance(fallback, BaseBucket) and not fallback._core._stored:
+        local: Understudy = fallback._core
+        return local
     accepted = "fallback must be None, 'allow', 'deny' or a TokenBucket"
     if not isinstance(fallback, str):
         raise TypeError(f"{accepted}, got {shown(fallback)} ({type(fallback).__name__})")
@@ -85,20 +97,27 @@ class Open:
     def _full_in(self) -> int:
         return 0
 
-    def _acquire(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
-        return 0.0, self
+    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+        return 0.0, self, None
 
-    async def _acquire_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
-        return self._acquire(tokens, block, timeout)
+    async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+        return self._admit(tokens, block, timeout)
 
-    def _paid(self, tokens: Tokens) -> Paid:
-        return self._read_paid(tokens)
+    def _levels(self, after: Any) -> Levels:
+        return {}
 
-    def _correct(self, paid: Paid, used: Paid) -> None:
-        pass
+    def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
+        self._read_paid(actual)
+        return receipt._paid is not REFUNDED
 
-    async def _correct_async(self, paid: Paid, used: Paid) -> None:
-        pass
+    async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool:
+        return self._settle(receipt, actual)
+
+    def _give_back(self, receipt: Receipt) -> None:
+        receipt._paid = REFUNDED
+
+    async def _give_back_async(self, receipt: Receipt) -> None:
+        self._give_back(receipt)
 
 
 class Closed(Open):
@@ -118,7 +137,7 @@ class Closed(Open):
         """Return when the server will be tried again, in seconds."""
         return PAUSE
 
-    def _acquire(self, tokens: Tokens, block: bool, timeout: Number | None) -> Acquired:
+    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
         raise self._refusal(tokens)
 
     def _refusal(self, tokens: Tokens) -> RateLimitExceeded:

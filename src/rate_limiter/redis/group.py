@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..bucket_group import BucketGroup
 from ..members import Members
 from ..memory.bucket import LocalBucket
+from ..memory.group import LocalGroup
 from .awaiting import AwaitingRedisBucket
 from .base import RedisBucket
 from .blocking import BlockingRedisBucket
@@ -31,17 +31,12 @@ class RedisBucketGroup(BlockingRedisBucket):
     def __init__(
         self,
         unnamed: tuple[BlockingRedisBucket, ...],
-        named: dict[str, BlockingRedisBucket],
+        named: Mapping[str, BlockingRedisBucket],
     ) -> None:
-        self._members = Members(BlockingRedisBucket, unnamed, named)
+        self._members: Members[BlockingRedisBucket] = Members(BlockingRedisBucket, unnamed, named)
         super().__init__(*_joint(self._members))
 
-    @property
-    def buckets(self) -> Mapping[str, BlockingRedisBucket]:
-        """The buckets that have a name."""
-        return dict(self._members.named)
-
-    def _group(self, unnamed: tuple[Any, ...], named: dict[str, Any]) -> RedisBucketGroup:
+    def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> RedisBucketGroup:
         return RedisBucketGroup(unnamed, named)
 
     def __repr__(self) -> str:
@@ -56,17 +51,12 @@ class AsyncRedisBucketGroup(AwaitingRedisBucket):
     def __init__(
         self,
         unnamed: tuple[AwaitingRedisBucket, ...],
-        named: dict[str, AwaitingRedisBucket],
+        named: Mapping[str, AwaitingRedisBucket],
     ) -> None:
-        self._members = Members(AwaitingRedisBucket, unnamed, named)
+        self._members: Members[AwaitingRedisBucket] = Members(AwaitingRedisBucket, unnamed, named)
         super().__init__(*_joint(self._members))
 
-    @property
-    def buckets(self) -> Mapping[str, AwaitingRedisBucket]:
-        """The buckets that have a name."""
-        return dict(self._members.named)
-
-    def _group(self, unnamed: tuple[Any, ...], named: dict[str, Any]) -> AsyncRedisBucketGroup:
+    def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> AsyncRedisBucketGroup:
         return AsyncRedisBucketGroup(unnamed, named)
 
     def __repr__(self) -> str:
@@ -107,7 +97,6 @@ def _joint_fallback(members: Members[RedisBucket], limits: SeveralLimits) -> Und
     if kinds != {LocalBucket}:
         constant: Understudy = kinds.pop()(limits.paid)
         return constant
-    unnamed: Any = [fallbacks[bucket] for bucket in members.unnamed]
+    unnamed: Any = tuple(fallbacks[bucket] for bucket in members.unnamed)
     named: Any = {name: fallbacks[bucket] for name, bucket in members.named.items()}
-    joint: LocalBucket = BucketGroup(*unnamed, **named)
-    return joint
+    return LocalGroup(Members(LocalBucket, unnamed, named))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ..bucket import Paid, Tokens, number_of
+from typing import Any
+
+from ..bucket import Paid, Tokens
 from ..members import Members
 from ..rates import Number, shown
+from ..units import number_of
 from .base import RedisBucket
 from .script import Charges, Limit
 from .terms import Terms
@@ -44,6 +47,9 @@ class OneLimit:
         """Return the limit, and no charge."""
         return [(self.limit, 0)]
 
+    def check_use(self, actual: Tokens, taken: Tokens) -> None:
+        """Accept any number; what is none is refused when it is read."""
+
     def change(self, capacity: Number | None, tokens_per_second: Number | None) -> None:
         """Hold to another limit from now on; what is None stays."""
         terms = self.limit.terms
@@ -78,10 +84,14 @@ class SeveralLimits:
 
     def paid(self, tokens: Tokens) -> Paid:
         """Return what so many tokens are under each limit; there may be none."""
-        paid: Paid = {}
-        for bucket, cost in self._members.costs(tokens):
+        paid: dict[Any, Any] = {}
+        for bucket, cost in self._members.costs(tokens, zeros=True):
             paid.update(bucket._limits.paid(cost))
         return paid
+
+    def check_use(self, actual: Tokens, taken: Tokens) -> None:
+        """Refuse a number as the real cost of what was taken with a mapping."""
+        self._members.check_use(actual, taken)
 
     def everything(self) -> Charges:
         """Return all limits, and no charge."""

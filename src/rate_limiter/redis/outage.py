@@ -7,7 +7,7 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from ..clock import NANO
-from ..memory.ledger import exclusive
+from ..memory.transaction import Write, step
 
 __all__ = ["PAUSE", "Outage", "outage_of"]
 
@@ -27,16 +27,14 @@ class Outage:
         self._next_try: int | None = None
         self._overrun = False
 
-    @exclusive
     def skips(self) -> bool:
-        """Tell whether to leave the server alone for now; who is told no, tries it."""
-        if self._next_try is None:
-            return False
-        now = self._now()
-        if now < self._next_try:
-            return True
-        self._next_try = now + round(PAUSE * NANO)
-        return False
+        """Tell whether to leave the server alone for now; whoever is told no, tries it."""
+        return self._next_try is not None and step(self._skip, self._now())
+
+    def _skip(self, now: int) -> tuple[bool, list[Write]]:
+        if self._next_try is None or now < self._next_try:
+            return self._next_try is not None, []
+        return False, [(setattr, (self, "_next_try", now + round(PAUSE * NANO)))]
 
     def failed(self, reason: BaseException) -> None:
         """Note that the server did not answer."""
@@ -55,16 +53,13 @@ class Outage:
         if self._next_try is not None and self._note(None) is not None:
             _LOG.info("the store of the bucket is back")
 
-    @exclusive
     def _note(self, next_try: int | None) -> int | None:
-        before, self._next_try = self._next_try, next_try
-        return before
+        return step(lambda: (self._next_try, [(setattr, (self, "_next_try", next_try))]))
 
 
 _outages: WeakKeyDictionary[object, Outage] = WeakKeyDictionary()
 
 
-@exclusive
 def outage_of(client: object, now: Callable[[], int]) -> Outage:
     """Return the one outage of a client."""
     return _outages.setdefault(client, Outage(now))

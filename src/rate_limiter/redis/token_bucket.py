@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .blocking import BlockingRedisBucket
@@ -45,5 +46,5 @@ class RedisTokenBucket(NamedBucket, BlockingRedisBucket):
 
     __slots__ = ()
 
-    def _group(self, unnamed: tuple[Any, ...], named: dict[str, Any]) -> RedisBucketGroup:
+    def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> RedisBucketGroup:
         return RedisBucketGroup(unnamed, named)

@@ -1,0 +1,103 @@
+"""A limiter that only counts: what it would have done, without doing it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .bucket import REFUNDED, Admission, Levels, Receipt, Tokens
+from .exceptions import CostExceedsCapacity, RateLimitExceeded
+from .rates import Number
+
+__all__ = ["pretend", "pretend_async"]
+
+_REFUSALS = (RateLimitExceeded, CostExceedsCapacity)
+
+
+def pretend(bucket: Any, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+    """Count a call as the policy would, and let it pass at once.
+
+    A call that would have waited takes its place in line, and its tokens when it would have had
+    them; one that would have been refused takes nothing.
+    """
+    try:
+        return bucket._admit(tokens, False, None)  # type: ignore[no-any-return]
+    except _REFUSALS as refusal:
+        if not block:
+            return 0.0, _Uncounted(refusal), None
+    try:
+        return 0.0, _InLine(bucket.reserve(tokens, timeout)), None
+    except _REFUSALS as refusal:
+        return 0.0, _Uncounted(refusal), None
+
+
+async def pretend_async(
+    bucket: Any, tokens: Tokens, block: bool, timeout: Number | None
+) -> Admission:
+    """Do as `pretend` from within a task."""
+    try:
+        return await bucket._admit_async(tokens, False, None)  # type: ignore[no-any-return]
+    except _REFUSALS as refusal:
+        if not block:
+            return 0.0, _Uncounted(refusal), None
+    try:
+        reserved = bucket.reserve(tokens, timeout)
+        if bucket._core._awaited:
+            reserved = await reserved
+        return 0.0, _InLine(reserved), None
+    except _REFUSALS as refusal:
+        return 0.0, _Uncounted(refusal), None
+
+
+class _Uncounted:
+    """Pays for a call that would have been refused: nothing."""
+
+    def __init__(self, refusal: Any) -> None:
+        self._refusal = refusal
+
+    def _levels(self, after: Any) -> Levels:
+        levels: Levels = self._refusal.levels
+        return levels
+
+    def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
+        return receipt._paid is not REFUNDED
+
+    async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool:
+        return self._settle(receipt, actual)
+
+    def _give_back(self, receipt: Receipt) -> None:
+        receipt._paid = REFUNDED
+
+    async def _give_back_async(self, receipt: Receipt) -> None:
+        self._give_back(receipt)
+
+
+class _InLine:
+    """Pays for a call that would have waited: its place in line."""
+
+    def __init__(self, reservation: Any) -> None:
+        self._reservation = reservation
+
+    def _levels(self, after: Any) -> Levels:
+        return {}
+
+    def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
+        if receipt._paid is not REFUNDED:
+            self._reservation.settle(actual)
+        return receipt._paid is not REFUNDED
+
+    async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool:
+        if receipt._paid is not REFUNDED:
+            settled = self._reservation.settle(actual)
+            if settled is not None:
+                await settled
+        return receipt._paid is not REFUNDED
+
+    def _give_back(self, receipt: Receipt) -> None:
+        receipt._paid = REFUNDED
+        self._reservation.cancel()
+
+    async def _give_back_async(self, receipt: Receipt) -> None:
+        receipt._paid = REFUNDED
+        cancelled = self._reservation.cancel()
+        if cancelled is not None:
+            await cancelled

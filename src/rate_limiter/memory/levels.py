@@ -1,0 +1,80 @@
+"""What buckets are like at an instant."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..bucket import Level
+from ..clock import seconds
+from ..units import Limit, units_of
+from .ledger import Ledger
+from .sums import total
+
+__all__ = ["Snapshot", "full_in", "level_of", "scarcest", "snapshot", "unpaused"]
+
+
+class Snapshot(NamedTuple):
+    """What a bucket is like at an instant; its `Level` follows from it.
+
+    Attributes:
+        limit: The limit.
+        base: When it is full, in units, those who wait not counted.
+        closed_until: The end of a pause in nanoseconds, or None.
+        waiting: How many callers wait.
+        booked: What they wait for, in units.
+    """
+
+    limit: Limit
+    base: int
+    closed_until: int | None
+    waiting: int
+    booked: int
+
+
+def unpaused(limit: Limit, full_at: int) -> Snapshot:
+    """Return the snapshot of a bucket that nobody waits for and that has no pause."""
+    return Snapshot(limit, full_at, None, 0, 0)
+
+
+def snapshot(draft: dict[Any, Any], ledger: Ledger) -> Snapshot:
+    """Return what a bucket is like."""
+    work = draft.get(ledger, ledger)
+    if work.line is None:
+        return Snapshot(work.limit, work.base, work.closed_until, 0, 0)
+    line = draft.get(work.line, work.line)
+    booked = units_of(total(line.nodes, line.size), work.limit)
+    return Snapshot(work.limit, work.base, work.closed_until, line.waiting, booked)
+
+
+def full_in(shot: Snapshot, now: int) -> int:
+    """Return the nanoseconds until the bucket is full, those who wait served."""
+    return max(-(-(shot.base + shot.booked) // shot.limit.scale) - now, 0)
+
+
+def level_of(shot: Snapshot, now: int) -> Level:
+    """Return the level of a bucket that was like this at the nanosecond `now`."""
+    limit, base, closed_until, waiting, _ = shot
+    closed = closed_until is not None and closed_until > now
+    units = 0 if closed or waiting else limit.span - max(base - now * limit.scale, 0)
+    return Level(
+        capacity=limit.capacity,
+        tokens_per_second=limit.tokens_per_second,
+        available_tokens=limit.available(units),
+        full_in=seconds(full_in(shot, now)),
+        paused_for=seconds(closed_until - now) if closed_until is not None and closed else 0.0,
+        waiting=waiting,
+    )
+
+
+def scarcest(levels: list[Level]) -> Level:
+    """Return the level of several buckets of which all are needed."""
+    if len(levels) == 1:
+        return levels[0]
+    return Level(
+        capacity=min(level.capacity for level in levels),
+        tokens_per_second=min(level.tokens_per_second for level in levels),
+        available_tokens=min(level.available_tokens for level in levels),
+        full_in=max(level.full_in for level in levels),
+        paused_for=max(level.paused_for for level in levels),
+        waiting=max(level.waiting or 0 for level in levels),
+    )

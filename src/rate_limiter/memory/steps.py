@@ -1,0 +1,501 @@
+"""What the calls of a bucket do, each in one step: take, join, look, leave, correct, pause, change.
+
+Those that meet a line go through `in_turn`, which first serves whose time has come, and last says
+whom to wake. Nothing here changes anything: `transaction.run` makes the results true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeAlias
+
+from ..bucket import REFUNDED
+from ..clock import CENTURY
+from ..units import Exact, units_of
+from .draft import Draft
+from .ledger import Ledger
+from .levels import Snapshot, snapshot, unpaused
+from .line import (
+    Place,
+    Prices,
+    Waiter,
+    change_price,
+    head_price,
+    in_units,
+    line_of_one,
+    next_order,
+    stand,
+    take_out,
+)
+from .planning import Tail, drop_plan, due_of, extend_plan, first_place, tail_of
+from .serving import (
+    MOST_SERVED,
+    TOO_MUCH,
+    begin_change,
+    check_debt,
+    correct_one,
+    end_change,
+    rouse,
+    serve,
+    serve_one,
+    units_to_correct,
+)
+from .transaction import UNFINISHED, Result, Write
+
+__all__ = [
+    "Answer",
+    "ask",
+    "correct",
+    "due_of_waiter",
+    "enter",
+    "give_back",
+    "in_turn",
+    "leave",
+    "look",
+    "look_at",
+    "pause",
+    "reprice",
+    "reset",
+    "restate",
+    "resume",
+    "settle",
+    "settle_one",
+    "take",
+]
+
+Members: TypeAlias = Sequence[Ledger]
+
+
+class Answer(NamedTuple):
+    """What someone who asks for tokens is told.
+
+    Attributes:
+        served: Whether the tokens have been taken.
+        due: The nanosecond at which they are, or could be, there; None for never.
+        slowest: The index of the bucket that holds up longest.
+        after: What every bucket is like after it.
+    """
+
+    served: bool
+    due: int | None
+    slowest: int
+    after: tuple[Snapshot, ...]
+
+
+_TAKEN = Answer(served=True, due=0, slowest=0, after=())  # for who wants to know no more
+
+
+def in_turn(act: Callable[..., Any], ledgers: Iterable[Ledger], now: int, *args: Any) -> Result:
+    """Serve whose time has come in these lines, act, and say whom to wake."""
+    draft = Draft()
+    if not serve(draft, ledgers, now):
+        return UNFINISHED, draft.writes()
+    result = act(draft, now, *args)
+    rouse(draft)
+    return result, draft.writes()
+
+
+def take(prices: Prices, members: Members, now: int) -> Result:
+    """Take tokens that are there now, or none; more than the capacity never are."""
+    charges = _charges(prices, now)
+    if charges is None:
+        return in_turn(_take, _ledgers(prices), now, prices, members)
+    return _taken(charges, members, now), charges
+
+
+def enter(
+    waiter: Waiter, prices: Prices, members: Members, longest: int | None, now: int
+) -> Result:
+    """Take tokens that are there now, or stand in line for them; see `join`."""
+    charges = _charges(prices, now)
+    if charges is not None:
+        places = tuple(
+            Place(ledger, waiter, in_units(price, ledger), 0) for ledger, price in prices
+        )
+        served: list[Write] = [
+            (setattr, (waiter, "places", places)),
+            (setattr, (waiter, "order", 0)),
+            (setattr, (waiter, "served", True)),
+        ]
+        return _taken(charges, members, now), [*charges, *served]
+    if len(prices) == 1 and prices[0][0].fast is not None:
+        return _enter_alone(waiter, *prices[0], members, longest, now)
+    return in_turn(join, _ledgers(prices), now, waiter, prices, members, longest)
+
+
+def _enter_alone(
+    waiter: Waiter, ledger: Ledger, price: Exact, members: Members, longest: int | None, now: int
+) -> Result:
+    """Join nobody in the line of one bucket, the commonest of all waits, without a draft."""
+    limit = ledger.limit
+    price = in_units(price, ledger)
+    units, full_at = units_of(price, limit), max(ledger.full_at, now * limit.scale)
+    due = ledger.due(full_at, units, now)
+    too_late = due - now > (CENTURY if longest is None else min(longest, CENTURY))
+    if too_late or limit.strict:
+        return in_turn(join, (), now, waiter, [(ledger, price)], members, longest)
+    place = Place(ledger, waiter, price, 1)
+    answer = Answer(False, due, 0, ())
+    return answer, [
+        (setattr, (ledger, "full_at", full_at)),
+        (setattr, (ledger, "fast", None)),
+        (setattr, (ledger, "line", line_of_one(place, now))),
+        (setattr, (waiter, "places", (place,))),
+        (setattr, (waiter, "order", next_order())),
+        (setattr, (waiter, "alarm", due)),
+    ]
+
+
+def ask(draft: Draft, now: int, prices: Prices, members: Members, at_once: bool) -> Answer:
+    """Tell when tokens could be taken.
+
+    Args:
+        draft: Where it is asked.
+        now: Now, in nanoseconds.
+        prices: What for.
+        members: Whose snapshots to return.
+        at_once: Whether all of them must be there at one time: more than a capacity never are.
+    """
+    due: int | None
+    due, slowest, _ = _find_due(draft, now, prices)
+    for index, (ledger, price) in enumerate(prices):
+        limit = draft.get(ledger, ledger).limit
+        if at_once and units_of(price, limit) > limit.span:
+            due, slowest = None, index
+            break
+    return Answer(False, due, slowest, snapshots(draft, members))
+
+
+def join(
+    draft: Draft, now: int, waiter: Waiter, prices: Prices, members: Members, longest: int | None
+) -> Answer:
+    """Take tokens that are there now, or stand in line for them.
+
+    Args:
+        draft: Where it stands.
+        now: Now, in nanoseconds.
+        waiter: Who asks.
+        prices: What for.
+        members: Whose snapshots to return.
+        longest: The longest acceptable wait in nanoseconds; None accepts any.
+
+    Returns:
+        The answer. If the wait is too long, nothing has been taken.
+
+    Raises:
+        ValueError: The wait is longer than 100 years, which is too long for anybody.
+    """
+    due, slowest, tails = _find_due(draft, now, prices)
+    for index, (ledger, price) in enumerate(prices):
+        limit = draft.get(ledger, ledger).limit
+        if limit.strict and units_of(price, limit) > limit.span:
+            return Answer(False, None, index, snapshots(draft, members))
+    if due - now > CENTURY:
+        raise ValueError(TOO_MUCH)
+    if longest is not None and due - now > longest:
+        return Answer(False, due, slowest, snapshots(draft, members))
+    for ledger, _ in prices:
+        if draft.get(ledger, ledger).line is None:
+            work = draft[ledger]
+            work.end_pause(now)
+            work.cut(now * work.limit.scale)
+    stand(draft, waiter, prices, now)
+    if due <= now:
+        serve_one(draft, waiter, due, now)
+    else:
+        extend_plan(draft, waiter, due, tails)
+        draft[waiter].alarm = due
+    return Answer(due <= now, due, slowest, snapshots(draft, members))
+
+
+def look(waiter: Waiter, members: Members, now: int) -> Result:
+    """Let a sleeper that woke see whether it was served; if not, its alarm is set anew."""
+    places = waiter.places
+    ledgers = [place.ledger for place in places]
+    line = ledgers[0].line if len(ledgers) == 1 else None
+    if line is None or line.waiting > 1 or line.first is not places[0]:
+        return in_turn(_look, ledgers, now, waiter, members)
+    ledger, limit = ledgers[0], ledgers[0].limit  # it is alone: the same without a draft
+    units = units_of(places[0].price, limit)
+    due = ledger.due(ledger.base, units, line.left)
+    if due > now:
+        return (), [(setattr, (waiter, "alarm", due))]
+    full_at = ledger.served(ledger.base, units, due)
+    return (unpaused(limit, full_at),) if members else (), [
+        (setattr, (ledger, "full_at", full_at)),
+        (setattr, (ledger, "closed_until", None)),
+        (setattr, (ledger, "fast", limit)),
+        (setattr, (ledger, "line", None)),
+        (setattr, (waiter, "served", True)),
+    ]
+
+
+def _look(draft: Draft, now: int, waiter: Waiter, members: Members) -> tuple[Snapshot, ...]:
+    if not draft.get(waiter, waiter).served:
+        draft[waiter].alarm = due_of(draft, waiter)
+    return snapshots(draft, members)
+
+
+def look_at(draft: Draft, now: int, members: Members) -> tuple[Snapshot, ...]:
+    """Return what buckets are like, those served whose time has come."""
+    return snapshots(draft, members)
+
+
+def due_of_waiter(draft: Draft, now: int, waiter: Waiter) -> int:
+    """Return when a waiter is served, if nothing changes; now if it has been, or has left."""
+    seen = draft.get(waiter, waiter)
+    return now if seen.served or seen.left else due_of(draft, waiter)
+
+
+def leave(waiter: Waiter, now: int) -> Result:
+    """Give the tokens back, served or not, and leave the line; those behind move up."""
+    ledgers = [place.ledger for place in waiter.places]
+    if not waiter.served or any(ledger.fast is None for ledger in ledgers):
+        return in_turn(_leave, ledgers, now, waiter)
+    writes: list[Write] = [(setattr, (waiter, "places", ())), (setattr, (waiter, "left", True))]
+    for place in waiter.places:
+        ledger, limit = place.ledger, place.ledger.limit
+        full_at = ledger.corrected(-units_of(place.price, limit), now * limit.scale)
+        writes.append((setattr, (ledger, "full_at", full_at)))
+    return None, writes
+
+
+def _leave(draft: Draft, now: int, waiter: Waiter) -> None:
+    work = draft[waiter]
+    for place in work.places:
+        if work.served:
+            correct_one(draft, place.ledger, -draft.get(place, place).price, now)
+            continue
+        first = first_place(draft, place.ledger) is place
+        begin_change(draft, place.ledger, now)
+        take_out(draft, place)
+        if first:  # whoever is next is served now at the earliest (P1)
+            draft[place.ledger].cut(now * draft[place.ledger].limit.scale)
+        end_change(draft, place.ledger, now)
+    ledgers = [place.ledger for place in work.places]
+    work.places, work.left = (), True
+    serve(draft, ledgers, now)
+
+
+def reprice(draft: Draft, now: int, waiter: Waiter, prices: Prices) -> bool:
+    """Let a waiter pay another price, served or not; return whether it has not left.
+
+    Raises:
+        ValueError: It waits, and has no place in the line of a bucket that it is to pay.
+    """
+    work = draft[waiter]
+    if work.left:
+        return False
+    places = {place.ledger: place for place in work.places}
+    for ledger, price in prices:
+        if ledger not in places:
+            if not work.served:
+                raise ValueError("a reservation that waits pays only the buckets it was made for")
+            places[ledger] = paid = Place(ledger, waiter, 0, 0)
+            draft.add(paid)
+            work.places += (paid,)
+        place = draft[places[ledger]]
+        if work.served:
+            correct_one(draft, ledger, price - place.price, now)
+            place.price = price
+        else:
+            begin_change(draft, ledger, now)
+            change_price(draft, places[ledger], price)
+            end_change(draft, ledger, now)
+    serve(draft, list(places), now)
+    return True
+
+
+def correct(draft: Draft, now: int, prices: Prices) -> None:
+    """Charge more for what has been taken before, or give back what is below zero."""
+    for ledger, extra in prices:
+        correct_one(draft, ledger, extra, now)
+    serve(draft, [ledger for ledger, _ in prices], now)
+
+
+def settle_one(receipt: Any, ledger: Ledger, tokens: Exact, used: Exact, now: int) -> Result:
+    """Do as `settle` for a single bucket, which is mostly paid in whole tokens."""
+    limit, before = ledger.fast, receipt._paid
+    if before is not REFUNDED:
+        before = tokens if before is None else before[ledger]
+    if limit is None or type(used) is not int or type(before) is not int:
+        return settle(receipt, ((ledger, tokens),), ((ledger, used),), now)
+    full_at = ledger.corrected((used - before) * limit.unit, now * limit.scale)
+    if used > before:
+        check_debt(limit, full_at, now)
+    return True, [
+        (setattr, (ledger, "full_at", full_at)),
+        (setattr, (receipt, "_paid", {ledger: used})),
+    ]
+
+
+def settle(receipt: Any, taken: Prices, used: Prices, now: int) -> Result:
+    """Let a permit have paid what was used, of the buckets that are named.
+
+    Args:
+        receipt: What the permit knows of its payment.
+        taken: What it was taken for.
+        used: What was used.
+        now: Now, in nanoseconds.
+
+    Returns:
+        Whether it has been done; a permit that has been refunded is not settled.
+    """
+    if receipt._paid is REFUNDED:
+        return False, ()
+    paid = dict(taken) if receipt._paid is None else receipt._paid
+    after, writes = dict(paid), []
+    for ledger, tokens in used:
+        limit = ledger.fast
+        if limit is None:  # somebody waits, or a pause is on
+            return in_turn(_settle, _ledgers(used), now, receipt, paid, used)
+        units = units_to_correct(tokens - paid.get(ledger, 0), limit)
+        full_at = ledger.corrected(units, now * limit.scale)
+        check_debt(limit, full_at, now)
+        after[ledger] = tokens
+        writes.append((setattr, (ledger, "full_at", full_at)))
+    return True, [*writes, (setattr, (receipt, "_paid", after))]
+
+
+def _settle(draft: Draft, now: int, receipt: Any, paid: Any, used: Prices) -> bool:
+    for ledger, tokens in used:
+        correct_one(draft, ledger, tokens - paid.get(ledger, 0), now)
+    draft.set(receipt, "_paid", {**paid, **dict(used)})
+    serve(draft, [ledger for ledger, _ in used], now)
+    return True
+
+
+def give_back(receipt: Any, taken: Prices, now: int) -> Result:
+    """Give back all that a permit has paid, once."""
+    paid = taken if receipt._paid is None or receipt._paid is REFUNDED else receipt._paid
+    done, writes = settle(receipt, taken, [(ledger, 0) for ledger in dict(paid)], now)
+    return done, [*writes, (setattr, (receipt, "_paid", REFUNDED))] if done is True else writes
+
+
+def pause(draft: Draft, now: int, members: Members, until: int) -> None:
+    """Admit nobody until the nanosecond `until`."""
+    for ledger in members:
+        if until > now:
+            begin_change(draft, ledger, now)
+            draft[ledger].pause(until)
+            end_change(draft, ledger, now)
+
+
+def resume(draft: Draft, now: int, members: Members) -> None:
+    """End a pause."""
+    for ledger in members:
+        if draft.get(ledger, ledger).closed_until is not None:
+            drop_plan(draft, ledger)
+            draft[ledger].resume(now)
+            end_change(draft, ledger, now)
+    serve(draft, members, now)
+
+
+def reset(draft: Draft, now: int, members: Members) -> bool:
+    """Fill buckets, and serve those in line as if it cost them nothing there.
+
+    Returns:
+        Whether it is done; a step takes only so many out of a line.
+    """
+    for ledger in members:
+        begin_change(draft, ledger, now)
+        for _ in range(MOST_SERVED):
+            place = first_place(draft, ledger)
+            if place is not None:
+                _let_pass(draft, place, now)
+        work = draft[ledger]
+        if work.line is not None:
+            return False
+        work.full_at, work.closed_until = now * work.limit.scale, None
+        end_change(draft, ledger, now)
+    return True
+
+
+def _let_pass(draft: Draft, place: Place, now: int) -> None:
+    """Take the head of a line out of it, at no cost; it may still wait in others."""
+    take_out(draft, place)
+    waiter = draft[place.waiter]
+    waiter.places = tuple(other for other in waiter.places if other is not place)
+    waiter.served = not waiter.places
+    if waiter.served and waiter.sleeper is not None and waiter.alarm > now:
+        draft.wake(waiter.sleeper)
+
+
+def restate(
+    draft: Draft,
+    now: int,
+    ledger: Ledger,
+    capacity: Fraction | None,
+    tokens_per_second: Fraction | None,
+) -> None:
+    """Go on with another capacity or rate; None leaves it as it is."""
+    begin_change(draft, ledger, now)
+    work, head = draft[ledger], head_price(draft, ledger)
+    # While somebody waits, prices stay whole numbers of units.
+    unit = 1 if work.line is None else work.limit.unit
+    limit = work.limit.changed(capacity, tokens_per_second, unit)
+    work.restate(limit, now, head, head * limit.unit // work.limit.unit)
+    check_debt(work.limit, work.full_at, now)
+    end_change(draft, ledger, now)
+    serve(draft, [ledger], now)
+
+
+def snapshots(draft: dict[Any, Any], members: Members) -> tuple[Snapshot, ...]:
+    """Return what these are like now."""
+    return tuple(snapshot(draft, ledger) for ledger in members)
+
+
+def _ledgers(prices: Prices) -> list[Ledger]:
+    return [ledger for ledger, _ in prices]
+
+
+def _charges(prices: Prices, now: int) -> list[Write] | None:
+    """Return what takes tokens that are there where nobody waits; None if that cannot be."""
+    charges: list[Write] = []
+    for ledger, price in prices:
+        limit = ledger.fast
+        if limit is None:  # somebody waits, or a pause is on
+            return None
+        units = price * limit.unit if type(price) is int else units_of(price, limit)
+        instant = now * limit.scale
+        start = ledger.full_at
+        start = max(start, instant)
+        if start + units > instant + limit.span:
+            return None
+        charges.append((setattr, (ledger, "full_at", start + units)))
+    return charges
+
+
+def _taken(charges: list[Write], members: Members, now: int) -> Answer:
+    if not members:
+        return _TAKEN
+    taken = {args[0]: unpaused(args[0].limit, args[2]) for _, args in charges}
+    after = tuple(taken.get(ledger) or snapshot({}, ledger) for ledger in members)
+    return Answer(True, now, 0, after)
+
+
+def _take(draft: Draft, now: int, prices: Prices, members: Members) -> Answer:
+    answer = ask(draft, now, prices, members, True)
+    if answer.due != now:
+        return answer
+    for ledger, price in prices:
+        begin_change(draft, ledger, now)
+        work = draft[ledger]
+        work.cut(now * work.limit.scale)
+        work.full_at += units_of(price, work.limit)
+        end_change(draft, ledger, now)
+    return Answer(True, now, 0, snapshots(draft, members))
+
+
+def _find_due(draft: Draft, now: int, prices: Prices) -> tuple[int, int, list[Tail]]:
+    """Return when a newcomer would be served, by what it is held up longest, and behind what."""
+    due, slowest, tails = now, 0, []
+    for index, (ledger, price) in enumerate(prices):
+        base, left = tail = tail_of(draft, ledger, now)
+        tails.append(tail)
+        work = draft.get(ledger, ledger)
+        there = work.due(base, units_of(price, work.limit), left)
+        if there > due:
+            due, slowest = there, index
+    return due, slowest, tails
