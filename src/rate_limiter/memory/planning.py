@@ -9,6 +9,7 @@ the order of joining, and the plan is kept until something changes in one of the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import ClassVar, TypeAlias
 
 from ..units import units_of
@@ -27,6 +28,8 @@ __all__ = [
     "first_place",
     "tail_of",
 ]
+
+_LONG_AGO = -(2**200)  # nanoseconds; before any clock's zero
 
 Tail: TypeAlias = tuple[int, int]
 """What a newcomer finds at the end of a line: the base in units, and when the last one leaves."""
@@ -134,8 +137,8 @@ def tail_of(draft: Draft, ledger: Ledger, now: int) -> Tail:
 
 
 def _plan_of(draft: Draft, ledger: Ledger) -> Plan:
-    line: Line = draft[draft[ledger].line]
-    plan = line.plan
+    line = draft.get(ledger, ledger).line
+    plan = draft.get(line, line).plan
     if plan is None or not draft.get(plan, plan).valid:
         plan = _make_plan(draft, ledger)
     result: Plan = draft.get(plan, plan)
@@ -149,53 +152,53 @@ def _new_plan(draft: Draft) -> Plan:
 
 
 def _make_plan(draft: Draft, ledger: Ledger) -> Plan:
-    """Play through a line and all that share waiters with it."""
+    """Play through a line and all that share waiters with it, directly or through others."""
     plan = _new_plan(draft)
+    waiters: dict[Waiter, None] = {}
     tails: dict[Ledger, Tail] = {}
-    for member in _family(draft, ledger):
-        work = draft[member]
-        line = draft[work.line]
+    family = {ledger: draft[ledger]}
+    pending = [ledger]
+    while pending:
+        draft.check()
+        member = pending.pop()
+        line = draft[family[member].line]
         line.plan = plan
-        tails[member] = work.base, line.left
-    waiters = {place.waiter for member in tails for place in _places(draft, member)}
-    for waiter in sorted(waiters, key=lambda waiter: draft.get(waiter, waiter).order):
-        plan.dues[waiter] = _play(draft, draft.get(waiter, waiter).places, tails)
+        tails[member] = family[member].base, line.left
+        for place in _places(draft, line):
+            waiters[place.waiter] = None
+            for other in place.others:
+                if other not in family and draft.get(other, other).line is not None:
+                    family[other] = draft[other]
+                    pending.append(other)
+    for waiter in sorted(waiters, key=_order):
+        plan.dues[waiter] = _play(draft, waiter, family, tails)
     plan.tails.update(tails)
     return plan
 
 
-def _play(draft: Draft, places: tuple[Place, ...], tails: dict[Ledger, Tail]) -> int:
+_order = attrgetter("order")  # it does not change once a waiter has joined
+
+
+def _play(
+    draft: Draft, waiter: Waiter, family: dict[Ledger, Ledger], tails: dict[Ledger, Tail]
+) -> int:
     """Serve a waiter at the ends of its lines, and return when."""
-    steps = []
-    for place in places:
-        ledger = draft[place.ledger]
+    steps, due = [], _LONG_AGO
+    for place in draft.get(waiter, waiter).places:
+        ledger = family[place.ledger]
         base, last = tails[place.ledger]
         price = units_of(draft.get(place, place).price, ledger.limit)
-        steps.append((ledger, base, price, ledger.due(base, price, last)))
-    due = max(there for _, _, _, there in steps)
-    for place, (ledger, base, price, _) in zip(places, steps, strict=True):
-        tails[place.ledger] = ledger.served(base, price, due), due
+        there = ledger.due(base, price, last)
+        due = max(due, there)
+        steps.append((place.ledger, ledger, base, price))
+    for original, ledger, base, price in steps:
+        tails[original] = ledger.served(base, price, due), due
     return due
 
 
-def _family(draft: Draft, ledger: Ledger) -> dict[Ledger, None]:
-    """Return a ledger and all whose lines share waiters with its line, directly or not."""
-    found = {ledger: None}
-    pending = [ledger]
-    while pending:
-        draft.check()
-        for place in _places(draft, pending.pop()):
-            for other in draft.get(place.waiter, place.waiter).places:
-                if other.ledger not in found:
-                    found[other.ledger] = None
-                    pending.append(other.ledger)
-    return found
-
-
-def _places(draft: Draft, ledger: Ledger) -> Iterator[Place]:
+def _places(draft: Draft, line: Line) -> Iterator[Place]:
     """Yield the places in a line."""
-    place = first_place(draft, ledger)
+    place = line.first
     while place is not None:
-        draft.check()
         yield place
         place = draft.get(place, place).behind
