@@ -318,7 +318,7 @@ def settle_one(receipt: Any, ledger: Ledger, tokens: Exact, used: Exact, now: in
     """Do as `settle` for a single bucket, which is mostly paid in whole tokens."""
     limit, before = ledger.fast, receipt._paid
     if before is not REFUNDED:
-        before = tokens if before is None else before[ledger]
+        before = tokens if before is None else before.get(ledger, 0)
     if limit is None or type(used) is not int or type(before) is not int:
         return settle(receipt, ((ledger, tokens),), ((ledger, used),), now)
     full_at = ledger.corrected((used - before) * limit.unit, now * limit.scale)
