@@ -199,9 +199,9 @@ class Awaited(AsyncBucket):
     def __init__(self):
         self.taken = []
 
-    async def _acquire_async(self, tokens, block, timeout):
+    async def _admit_async(self, tokens, block, timeout):
         self.taken.append(tokens)
-        return 0.0, self
+        return 0.0, self, None
 
     def _taker(self, tokens):
         return lambda: False
@@ -209,8 +209,8 @@ class Awaited(AsyncBucket):
     def _check(self, tokens):
         pass
 
-    def _fits(self, tokens):
-        return True
+    def _check_fits(self, tokens):
+        pass
 
 
 Awaited.__abstractmethods__ = frozenset()
