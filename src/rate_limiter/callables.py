@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import inspect
 import sys
+import typing
+from collections.abc import Awaitable, Coroutine
 from functools import partial, partialmethod, singledispatchmethod
 from types import MethodType, WrapperDescriptorType
 from typing import Any
 
-__all__ = ["UNBOUND", "first_arguments", "function_of", "innermost", "is_async", "takes_self"]
+__all__ = [
+    "UNBOUND",
+    "first_arguments",
+    "function_of",
+    "innermost",
+    "is_async",
+    "is_iterated",
+    "returns_awaitable",
+    "takes_self",
+]
 
 UNBOUND: tuple[type[Any], ...] = (classmethod, partialmethod, singledispatchmethod)
 """What can be called only once it is bound."""
 _SHELLS: tuple[type[Any], ...] = (*UNBOUND, staticmethod, partial, MethodType)
 _UNBINDING: tuple[type[Any], ...] = (staticmethod, partial, MethodType, type)
+_AWAITABLE = {"Awaitable", "Coroutine"}
 _SELVES = {"self", "cls", "mcs", "mcls", "this"}
 
 
@@ -50,6 +62,27 @@ def _is_coroutine_function(func: Any) -> bool:
     mark = getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
     marked = mark is not None and getattr(func, "_is_coroutine", None) is mark
     return marked or inspect.iscoroutinefunction(func)
+
+
+def is_iterated(func: Any) -> bool:
+    """Tell whether `func` is a function that makes generators or async generators."""
+    function = function_of(func)
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def returns_awaitable(func: Any) -> bool:
+    """Tell whether the annotation of a plain function says that what it returns is to be awaited.
+
+    It must say so in these words: other types that can be awaited may be used in other ways.
+    """
+    try:
+        annotation = function_of(func).__annotations__["return"]
+    except Exception:  # noqa: BLE001 - there is none, or from 3.14 one that cannot be evaluated yet
+        return False
+    if isinstance(annotation, str):
+        return annotation.partition("[")[0].strip().rpartition(".")[2] in _AWAITABLE
+    kind = typing.get_origin(annotation) or annotation
+    return kind is Awaitable or kind is Coroutine
 
 
 def first_arguments(func: Any, instance: Any, owner: Any) -> tuple[Any, ...]:
