@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from sys import modules as _modules
 from typing import Any, Protocol, TypeAlias
 
-from .callables import function_of, innermost, is_async
+from .callables import function_of, innermost, is_async, returns_awaitable
+from .sleeping import in_trio_task
 
 __all__ = [
     "Arguments",
@@ -100,9 +102,8 @@ def call_maker(func: Any) -> MakeCall:
         return _awaiting_generator if flags & inspect.CO_ITERABLE_COROUTINE else _iterating
     if inspect.isasyncgenfunction(function):
         return _iterating_async
-    if not inspect.isclass(function) and is_async(innermost(func)):
-        return _calling_or_waiting
-    return _calling
+    hands_on = is_async(innermost(func)) or returns_awaitable(func)
+    return _calling_or_waiting if hands_on and not inspect.isclass(function) else _calling
 
 
 def named_as(func: Any, call: Call) -> Call:
@@ -114,7 +115,8 @@ def named_as(func: Any, call: Call) -> Call:
     return call
 
 
-# Each asks `quick` itself: a call for it would take as long as all the rest.
+# Each asks `quick` itself: a call for it would take as long as all the rest. A task of trio does
+# not ask, for to it every await is a checkpoint, which `run_async` is.
 
 
 def _calling(func: Any, before: Before) -> Call:
@@ -142,7 +144,7 @@ def _awaiting(func: Any, before: Before) -> Call:
     quick, run_async = before.quick, before.run_async
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        if not quick():
+        if ("trio" in _modules and in_trio_task()) or not quick():
             await run_async(args, kwargs)
         return await func(*args, **kwargs)
 
@@ -191,7 +193,7 @@ def _iterating(func: Any, before: Before) -> Call:
 
 def _iterating_async(func: Any, before: Before) -> Call:
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        if not before.quick():
+        if ("trio" in _modules and in_trio_task()) or not before.quick():
             await before.run_async(args, kwargs)
         inner: AsyncGenerator[Any, Any] = func(*args, **kwargs)
         step = inner.asend(None)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import trio
 
 from rate_limiter import RateLimiter, TokenBucket, per_instance, rate_limited
 from rate_limiter.testing import ManualClock
@@ -78,3 +79,19 @@ def test_cancel_waiting_limited_coroutine_gives_tokens_back(func, make, clock):
 
     assert asyncio.run(main())
     assert clock.sleepers == 0
+
+
+@pytest.mark.parametrize("func", [coroutine, async_generator])
+@pytest.mark.parametrize("make", DECORATORS.values(), ids=DECORATORS)
+def test_cancelled_trio_task_does_not_begin_a_limited_coroutine(func, make, clock):
+    """P11: A cancelled task of trio ends at its next await, which is that for tokens."""
+    call = type("Client", (), {"fetch": make(clock)(func)})().fetch
+
+    async def main():
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await run(call)
+        await run(call)  # which would have to wait if the cancelled call had been charged
+        return scope.cancelled_caught
+
+    assert trio.run(main)
