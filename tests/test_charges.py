@@ -160,6 +160,27 @@ def test_call_with_an_awaitable_for_cost_or_key_is_refused(plain, limiter, bucke
     assert bucket.available_tokens == 100
 
 
+def yields(*_):
+    yield 1
+
+
+async def yields_async(*_):
+    yield 1
+
+
+@pytest.mark.parametrize("function", [yields, yields_async, partial(yields)])
+def test_decorate_with_generator_for_cost_or_key_is_refused(function, limiter):
+    """P22: A generator is new for each call, and so would be its bucket."""
+    with pytest.raises(TypeError, match="cost must be a plain function; a generator is no cost"):
+        limiter.cost(function)
+    with pytest.raises(TypeError, match="key must be a plain function; a generator is no key"):
+        rate_limited(1, 1, key=function)
+    with pytest.raises(TypeError, match=r"cost must be .* returned a .*generator"):
+        limiter.cost(lambda *_: function())(len)("abc")
+    with pytest.raises(TypeError, match=r"key must be .* returned a .*generator"):
+        rate_limited(1, 1, key=lambda *_: function())(len)("abc")
+
+
 @pytest.mark.parametrize("call", [lambda made: made(), lambda made: made(len, len)])
 def test_use_decorator_as_the_function_says_what_to_write(call, limiter):
     """A function that was given for the cost by mistake is told how a cost is given."""

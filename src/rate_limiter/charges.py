@@ -6,11 +6,11 @@ from collections.abc import Callable, Hashable
 from decimal import Decimal
 from functools import partial
 from numbers import Real
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from .bucket import BaseBucket, Tokens
-from .callables import is_async
+from .callables import is_async, is_iterated
 from .calls import Arguments, Keywords, Wait, never
 from .sleeping import running_loop
 
@@ -18,6 +18,7 @@ __all__ = ["CallCharge", "Cost", "FixedCharge", "charging"]
 
 F = TypeVar("F")
 _AT_HAND = {str, int, float, tuple, bytes}  # so that most calls are spared the look
+_GENERATORS = (GeneratorType, AsyncGeneratorType)  # each is a new one, so no key either
 Cost: TypeAlias = Tokens | Callable[..., Tokens]
 """Tokens, or a callable that is given a call's arguments and returns them."""
 
@@ -79,6 +80,8 @@ class CallCharge:
         for name, function in (("cost", cost), ("key", key)):
             if callable(function) and is_async(function):
                 raise TypeError(f"{name} must be a plain function; a coroutine is no {name}")
+            if callable(function) and is_iterated(function):
+                raise TypeError(f"{name} must be a plain function; a generator is no {name}")
         self.limiter = limiter
         self.quick = never
         self._cost: Any = cost
@@ -123,9 +126,13 @@ class CallCharge:
 
 
 def _at_hand(name: str, result: Any) -> Any:
-    """Return what a cost or key function returned, if it is not to be awaited first."""
+    """Return what a cost or key function returned, if it is not to be awaited or iterated over."""
     kind = result.__class__
-    if kind in _AT_HAND or not hasattr(kind, "__await__"):
+    if kind in _AT_HAND:
+        return result
+    if isinstance(result, _GENERATORS):
+        raise TypeError(f"{name} must be a plain function; this one returned a {kind.__name__}")
+    if not hasattr(kind, "__await__"):
         return result
     if kind is CoroutineType:
         result.close()  # or it would warn that nobody has awaited it
