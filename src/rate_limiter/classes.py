@@ -31,10 +31,10 @@ def wrap_class(cls: type[Any], before: Before, wrap: Callable[[Any, Before], Any
         wrap: Wraps a callable.
 
     Returns:
-        Whether that was possible. A class written in C cannot be changed, and an enumeration does
-        not initialize what it is called for.
+        Whether that was possible. A class written in C cannot be changed, and an enumeration or a
+        TypedDict does not initialize what it is called for.
     """
-    if isinstance(cls, enum.EnumMeta):
+    if isinstance(cls, enum.EnumMeta) or isinstance(type(cls).__call__, type):
         return False
     changed: Any = cls  # to type checkers, whose classes do not change
     own = vars(cls).get("__init__")
@@ -48,7 +48,9 @@ def wrap_class(cls: type[Any], before: Before, wrap: Callable[[Any, Before], Any
         return False
     if remade:
         changed.__reduce_ex__ = _reducing(cls)
-    if isinstance(inspect.getattr_static(cls, "limiter", None), _ShownLimiter | None):
+    shown = inspect.getattr_static(cls, "limiter", None)
+    # Of a protocol it would be a member, which whatever implements the protocol would have to have.
+    if isinstance(shown, _ShownLimiter | None) and not vars(cls).get("_is_protocol", False):
         changed.limiter = _ShownLimiter(before.limiter)
     return True
 
