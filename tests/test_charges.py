@@ -108,16 +108,13 @@ def test_price_call_at_zero_is_free(zero, limiter, bucket):
 
 
 def test_price_call_at_zeros_of_a_group_asks_the_group():
-    """A computed mapping is handed on as it is, zeros and all."""
-    asked = []
-
-    class Group(RateLimiter):
-        def _take(self, tokens):
-            asked.append(tokens)
-
+    """A computed mapping is handed on as it is, zeros and all, to the group that knows its names."""
     group = BucketGroup(a=TokenBucket(1, 1), b=TokenBucket(1, 1))
-    assert Group(group).cost(lambda _: {"a": 0, "b": 0})(len)("abc") == 3
-    assert asked == [{"a": 0, "b": 0}]
+    limiter = RateLimiter(group, block=False)
+    assert limiter.cost(lambda _: {"a": 0, "b": 0})(len)("abc") == 3
+    assert group.available_tokens == 1
+    with pytest.raises(ValueError, match="no bucket of this group is called 'c'"):
+        limiter.cost(lambda _: {"c": 0})(len)("abc")
 
 
 class AsyncCall:

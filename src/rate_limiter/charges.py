@@ -6,13 +6,14 @@ from collections.abc import Callable, Hashable
 from decimal import Decimal
 from functools import partial
 from numbers import Real
+from sys import modules as _modules
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from .bucket import BaseBucket, Tokens
 from .callables import is_async, is_iterated
 from .calls import Arguments, Keywords, Wait, never
-from .sleeping import running_loop
+from .sleeping import in_trio_task, running_loop
 
 __all__ = ["CallCharge", "Cost", "FixedCharge", "charging"]
 
@@ -105,7 +106,10 @@ class CallCharge:
     async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens of this call as `run` does, from within a task."""
         limiter, tokens = self._bill(args, kwargs)
-        if limiter is not None and limiter._fast._at_once(tokens) is None:
+        if limiter is None:
+            return
+        in_trio = "trio" in _modules and in_trio_task()  # to which every await is a checkpoint
+        if in_trio or limiter._fast._at_once(tokens) is None:
             await limiter._admit_async(tokens)
 
     def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:

@@ -1,6 +1,7 @@
 """Limited coroutines and async generators wait as tasks do, the others as threads do."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 import trio
@@ -31,7 +32,10 @@ async def async_generator(self, word="a"):
 
 async def run(call):
     result = call("b")
-    return await anext(result) if hasattr(result, "__anext__") else await result
+    if not hasattr(result, "__anext__"):
+        return await result
+    async with aclosing(result):
+        return await anext(result)
 
 
 DECORATORS = {
