@@ -108,7 +108,7 @@ def test_price_call_at_zero_is_free(zero, limiter, bucket):
 
 
 def test_price_call_at_zeros_of_a_group_asks_the_group():
-    """A computed mapping is handed on as it is, zeros and all, to the group that knows its names."""
+    """A computed mapping is handed on as it is, zeros and all, to the group."""
     group = BucketGroup(a=TokenBucket(1, 1), b=TokenBucket(1, 1))
     limiter = RateLimiter(group, block=False)
     assert limiter.cost(lambda _: {"a": 0, "b": 0})(len)("abc") == 3
