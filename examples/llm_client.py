@@ -1,116 +1,72 @@
-"""Keep to requests per minute and model tokens per minute, when only the reply tells the tokens.
+"""Keep to requests and model tokens per minute, when only the reply says how many tokens it took.
 
-A stub of a language model on this machine enforces both limits, with a count of its own. The client
-guesses what a call will use, and settles when the reply reports it: more than guessed, or less.
+The model is a stub that counts for itself, in every minute that ends now, and refuses above its
+limits. To be quick, a minute lasts a second here.
 """
 
 import asyncio
-import json
+import random
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
 
 from rate_limiter import BucketGroup, RateLimiter, TokenBucket
 
-# Real limits are some fifty times lower; with these, a minute's work takes seconds.
-REQUESTS_PER_MINUTE, REQUESTS_AT_ONCE = 1_800, 15
-TOKENS_PER_MINUTE, TOKENS_AT_ONCE = 150_000, 2_600
-
-EXPECTED = 60  # tokens that a call uses, as far as the client can guess
-ACTUAL = {"classify": 20, "story": 190}  # and in truth, which only the server knows
+REQUESTS, TOKENS = 40, 6_000  # what the model allows in any minute
+EXPECTED = 60  # model tokens of a call, as far as the client can guess
+MOST = 200  # and at most, as max_tokens makes sure
+WORKERS = 4  # calls that are on their way at the same time
+USED = {"classify": 20, "story": 190}  # in truth, which only the model knows
 PROMPTS = ["classify"] * 24 + ["story"] * 30
 
-# At most so many calls are on their way at a time. What left before a window may arrive within it,
-# and what an estimate lacks is charged only with the reply: the client leaves room for all of them,
-# twice in tokens. Then no delay on the way, however long, leads to a refusal.
-WORKERS = 4
-MOST_TOKENS = 200  # per call, as max_tokens makes sure
-
+# The model counts whole minutes, so the rates are strict: a part is there at once, the rest is
+# spread, and no minute has more than the count. What left before a minute may arrive within it, and
+# what a guess lacks is charged only with the reply. So there is room for every call on its way, and
+# twice for its tokens.
 limiter = RateLimiter(
     BucketGroup(
-        requests=TokenBucket(REQUESTS_AT_ONCE - WORKERS, REQUESTS_PER_MINUTE / 60),
-        tokens=TokenBucket(TOKENS_AT_ONCE - 2 * WORKERS * MOST_TOKENS, TOKENS_PER_MINUTE / 60),
+        requests=TokenBucket.from_rate(f"{REQUESTS - WORKERS}/second", strict=True),
+        tokens=TokenBucket.from_rate(f"{TOKENS - 2 * WORKERS * MOST}/second", strict=True),
     )
 )
-opener = build_opener(ProxyHandler({}))  # to this machine, whatever proxy is set
 
 
-class Model(ThreadingHTTPServer):
-    """A server that keeps a log, and checks both limits in every window that ends now."""
+class Model:
+    """A model that keeps a log of the calls it has served."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
         self.log: list[tuple[float, int]] = []
-        self.lock = threading.Lock()
 
-    def admit(self, tokens: int) -> bool:
-        """Admit a call and log it, or refuse it."""
-        with self.lock:
-            now, requests, total = time.monotonic(), 1, tokens
-            for then, used in reversed(self.log):
-                minutes, requests, total = (now - then) / 60, requests + 1, total + used
-                if requests > REQUESTS_AT_ONCE + REQUESTS_PER_MINUTE * minutes:
-                    return False
-                if total > TOKENS_AT_ONCE + TOKENS_PER_MINUTE * minutes:
-                    return False
-            self.log.append((now, tokens))
-            return True
+    async def complete(self, prompt: str) -> int:
+        """Return the tokens used; 0 stands for a 429."""
+        await asyncio.sleep(random.uniform(0.005, 0.02))  # noqa: S311 - the time on the way
+        now, used = time.monotonic(), USED[prompt]
+        minute = [tokens for then, tokens in self.log if then > now - 1]
+        if len(minute) + 1 > REQUESTS or sum(minute) + used > TOKENS:
+            return 0
+        self.log.append((now, used))
+        return used
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answer with the usage, or with 429."""
-
-    server: Model
-
-    def do_GET(self) -> None:
-        """Answer a prompt."""
-        tokens = ACTUAL[self.path.lstrip("/")]
-        self.send_response_only(200 if self.server.admit(tokens) else 429)
-        self.end_headers()
-        self.wfile.write(json.dumps({"usage": {"total_tokens": tokens}}).encode())
-
-
-def call(url: str) -> int:
-    """Send a prompt; return the tokens used, which are none if it was refused."""
-    try:
-        with opener.open(url, timeout=20) as reply:
-            return int(json.load(reply)["usage"]["total_tokens"])
-    except HTTPError as error:
-        error.close()
-        if error.code != 429:  # noqa: PLR2004 - too many requests
-            raise
-        return 0
-
-
-async def ask(url: str) -> int:
+async def ask(model: Model, prompt: str) -> int:
     """Call when both limits allow what is expected; settle for what was used."""
     async with limiter.acquire({"requests": 1, "tokens": EXPECTED}) as permit:
-        used = await asyncio.to_thread(call, url)
+        used = await model.complete(prompt)
         permit.settle({"tokens": used})
     return used
 
 
 async def run(*, limited: bool) -> int:
-    """Send every prompt to a new server; return how many met a 429."""
-    began, usages, prompts = time.monotonic(), list[int](), iter(PROMPTS)
+    """Send every prompt to a new model; return how many calls met a 429."""
+    began, model, prompts, usages = time.monotonic(), Model(), iter(PROMPTS), list[int]()
 
-    async def work(url: str) -> None:
+    async def work() -> None:
         for prompt in prompts:
-            asked = ask(url + prompt) if limited else asyncio.to_thread(call, url + prompt)
-            usages.append(await asked)
+            usages.append(await (ask(model, prompt) if limited else model.complete(prompt)))
             if len(usages) % 9 == 0:
                 at, refused = time.monotonic() - began, usages.count(0)
                 print(f"{at:4.1f} s {len(usages):4} calls {sum(usages):6} tokens {refused:4} 429s")
 
-    with Model() as server:
-        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(WORKERS):
-                tasks.create_task(work(f"http://127.0.0.1:{server.server_port}/"))
-        server.shutdown()
+    await asyncio.gather(*(work() for _ in range(WORKERS)))
     mode = "limited" if limited else "unlimited"
     print(f"{mode}: {usages.count(0)} of {len(usages)} calls met a 429")
     return usages.count(0)

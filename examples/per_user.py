@@ -2,12 +2,12 @@
 
 import math
 
-from rate_limiter import KeyedRateLimiter, RateLimitExceeded, TokenBucket, rate_limited
+from rate_limiter import KeyedRateLimiter, RateLimitExceeded, rate_limited
 
 COSTS = {"/status": 1, "/export": 4}
 
 # Five tokens at once for each user, and one more a minute.
-limiters = KeyedRateLimiter(lambda: TokenBucket.from_rate("1/minute", capacity=5), block=False)
+limiters = KeyedRateLimiter.from_rate("1/minute", capacity=5, block=False)
 
 
 @rate_limited(capacity=1, rate="2/hour", block=False, key=lambda user, text: user)  # noqa: ARG005
@@ -22,7 +22,7 @@ def answer(user: str, path: str) -> tuple[int, dict[str, str]]:
         with limiters[user].acquire(COSTS[path]):
             return 200, {}
     except RateLimitExceeded as refusal:
-        return 429, {"Retry-After": str(math.ceil(refusal.retry_after or 0))}
+        return 429, {"Retry-After": str(math.ceil(refusal.retry_after or 1))}
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         try:
             print(post(user, text))
         except RateLimitExceeded as refusal:
-            print(f"{user} says no more for {math.ceil(refusal.retry_after or 0) // 60} min")
+            print(f"{user} says no more for {math.ceil((refusal.retry_after or 60) / 60)} min")
 
 
 if __name__ == "__main__":

@@ -1,69 +1,59 @@
 """Do as a 429 says: its Retry-After pauses every thread and task that shares the bucket."""
 
 import asyncio
-import threading
+import math
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
 
 from rate_limiter import TokenBucket
 
-bucket = TokenBucket(capacity=1, tokens_per_second=4)
-opener = build_opener(ProxyHandler({}))  # to this machine, whatever proxy is set
+bucket = TokenBucket(capacity=1, tokens_per_second=5)
 arrivals: list[float] = []
 pauses: list[tuple[float, float]] = []
 
 
-class Handler(BaseHTTPRequestHandler):
-    """A server that is down for maintenance for a second, from its second request on."""
-
-    def do_GET(self) -> None:
-        """Answer 200, or during maintenance 429 and when to come back."""
-        arrivals.append(time.monotonic())
-        down = len(arrivals) > 1 and arrivals[-1] < arrivals[1] + 1
-        self.send_response_only(429 if down else 200)
-        if down:
-            self.send_header("Retry-After", "1")
-        self.end_headers()
+def send() -> tuple[int, dict[str, str]]:
+    """Be the server, which is down for a while from its second request on."""
+    arrivals.append(time.monotonic())
+    back_in = arrivals[1] + 0.8 - arrivals[-1] if arrivals[1:] else 0
+    if back_in > 0:
+        return 429, {"Retry-After": str(math.ceil(back_in))}  # whole seconds, rounded up
+    return 200, {}
 
 
-def served(name: str, url: str) -> bool:
+def served(name: str) -> bool:
     """Send a request; if it is refused, pause everybody for as long as the server says."""
-    try:
-        opener.open(url, timeout=10).close()
-    except HTTPError as error:
-        with error:
-            seconds = float(error.headers["Retry-After"])
-        pauses.append((time.monotonic(), seconds))
+    status, headers = send()
+    now = time.monotonic()
+    at = f"{now - arrivals[0]:.1f} s  {name}"
+    if status == 429:  # noqa: PLR2004 - too many requests
+        seconds = float(headers["Retry-After"])
         bucket.pause(seconds)
-        print(f"{time.monotonic() - arrivals[0]:.1f} s  {name}: 429, all pause for {seconds:.0f} s")
+        pauses.append((now, seconds))
+        print(f"{at}: 429, all pause for {seconds:.0f} s")
         return False
-    print(f"{time.monotonic() - arrivals[0]:.1f} s  {name}: 200")
+    print(f"{at}: 200")
     return True
 
 
-async def main() -> None:
-    """Have two threads and three tasks ask until they have an answer."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    url = f"http://127.0.0.1:{server.server_port}"
-
-    def run_thread() -> None:
+def run_thread() -> None:
+    """Ask from a thread until there is an answer."""
+    bucket.wait()
+    while not served("thread"):
         bucket.wait()
-        while not served("thread", url):
-            bucket.wait()
 
-    async def run_task() -> None:
+
+async def run_task() -> None:
+    """Ask from a task until there is an answer."""
+    await bucket.wait_async()
+    while not served("task"):
         await bucket.wait_async()
-        while not await asyncio.to_thread(served, "task", url):
-            await bucket.wait_async()
 
-    with server:
-        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
-        threads = [asyncio.to_thread(run_thread) for _ in range(2)]
-        await asyncio.gather(*threads, *(run_task() for _ in range(3)))
-        server.shutdown()
-    paused_at, seconds = max(pauses)
+
+async def main() -> None:
+    """Let two threads and three tasks ask; when the pause ends they come one by one."""
+    threads = [asyncio.to_thread(run_thread) for _ in range(2)]
+    await asyncio.gather(*threads, *(run_task() for _ in range(3)))
+    paused_at, seconds = pauses[-1]
     assert not any(paused_at < at < paused_at + seconds for at in arrivals)
     print(f"no request arrived in the {seconds:.0f} s of the pause")
 
