@@ -32,7 +32,7 @@ __all__ = [
 Tokens: TypeAlias = Number | Mapping[str, Any]
 """A number of tokens, or for a group a number for each of its named buckets."""
 Paid: TypeAlias = Mapping[Any, Any]
-"""How many tokens were paid, by where they are kept."""
+"""How many tokens were paid, for each ledger or each limit on a server."""
 Label: TypeAlias = str | int | None
 """What a bucket is called: its name in a group, or its position there; None if it is alone."""
 
@@ -86,17 +86,17 @@ class Receipt(Protocol):
 
 
 class Payer(Protocol):
-    """What has been charged, and may have to be corrected."""
+    """A bucket that was charged, or what stands in for it; a permit corrects its payment there."""
 
     def _levels(self, after: Any) -> Levels:
-        """Return what its buckets were like, from what an admission says of that."""
+        """Return the levels by label, from the last part of an `Admission`."""
         ...
 
     def _settle(self, receipt: Any, actual: Tokens) -> bool:
         """Charge what was used beyond what was paid, or give the rest back.
 
         Returns:
-            Whether it has been done; False if it has been refunded before.
+            Whether the payment was corrected; False if it had been refunded.
         """
         ...
 
@@ -114,7 +114,7 @@ class Payer(Protocol):
 
 
 Admission: TypeAlias = tuple[float, Payer, Any]
-"""The seconds waited, what was charged, and what its buckets were like; see `Payer._levels`."""
+"""The seconds waited, the payer, and what its buckets were like, for `Payer._levels` to read."""
 
 
 class BaseBucket(ABC):
@@ -124,12 +124,12 @@ class BaseBucket(ABC):
 
     _now: Callable[[], int]  # nanoseconds
     _awaited: ClassVar[bool] = False  # whether its answers are awaited
-    _stored: ClassVar[bool] = False  # whether it is known by a name elsewhere
-    _labels: Sequence[Label] = (None,)  # what its buckets are called
+    _stored: ClassVar[bool] = False  # whether its tokens are kept on a server, under a name
+    _labels: Sequence[Label] = (None,)  # the labels of its buckets
 
     @property
     def _core(self) -> Any:
-        """What decides for it: itself, unless it is a group."""
+        """The object that decides for it: itself, unless it is a `BucketGroup`."""
         return self
 
     @property
@@ -144,14 +144,14 @@ class BaseBucket(ABC):
 
     @abstractmethod
     def _check(self, tokens: Tokens) -> None:
-        """Refuse what is no cost, as every call that takes tokens does."""
+        """Raise what every call that takes tokens raises for a cost that is none."""
 
     @abstractmethod
     def _check_fits(self, tokens: Tokens) -> None:
-        """Refuse more tokens than could ever be there at once.
+        """Refuse a cost above the capacity.
 
         Raises:
-            CostExceedsCapacity: They are more.
+            CostExceedsCapacity: It is above the capacity.
         """
 
     def _at_once(self, tokens: Tokens) -> Any:
@@ -178,21 +178,21 @@ class BaseBucket(ABC):
 
     @abstractmethod
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
-        """Return a function for the fast path.
+        """Return a function that tries to take the tokens quickly.
 
-        True: it has taken the tokens. False: use the slow path; it does not mean that the tokens
-        are missing.
+        It returns True if it has taken them. False means that the caller must take the slow path,
+        not that the tokens are missing.
         """
 
     @abstractmethod
     def _full_in(self) -> int:
         """Return the nanoseconds until the bucket is full and nobody waits.
 
-        From then on it can be dropped and made anew without anyone noticing.
+        From then on it cannot be told from a new bucket.
         """
 
     def _reset(self) -> None:
-        """Be full again, with nobody in line."""
+        """Fill the bucket and empty its line."""
         raise NotImplementedError(f"a {type(self).__name__} cannot be reset")
 
     @abstractmethod
@@ -209,7 +209,7 @@ class BaseBucket(ABC):
 
     @abstractmethod
     def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-        """Return what decides for a group of such buckets in one step."""
+        """Return the object that decides for a group of such buckets in one step."""
 
     def _never(
         self,
@@ -254,7 +254,7 @@ class BaseBucket(ABC):
             levels=levels,
         )
 
-    if not TYPE_CHECKING:  # what people try first is told what to write instead
+    if not TYPE_CHECKING:  # for common mistakes: say what to write instead
 
         def _is_no_limiter(self, *_: Any, **__: Any) -> NoReturn:
             raise TypeError(
@@ -304,12 +304,15 @@ class Bucket(BaseBucket):
 
         Args:
             tokens: How many to take; more than the capacity are waited for as well.
-            timeout: The most seconds to wait. 0 tries once; None waits as long as it takes.
+            timeout: The most seconds to wait. 0 or less tries once; None waits as long as it takes.
 
         Raises:
-            RateLimitExceeded: The wait would be longer than `timeout`: at once, nothing taken.
+            CostExceedsCapacity: The rate is strict, and `tokens` is above the capacity.
+            RateLimitExceeded: The wait would be longer than `timeout`; it is raised at once, and
+                nothing is taken.
             TypeError: An argument is not a real number.
-            ValueError: `tokens` is not positive and finite, or `timeout` is negative or NaN.
+            ValueError: `tokens` is not positive and finite, `timeout` is NaN, or the wait would be
+                longer than 100 years.
         """
 
     @abstractmethod
@@ -322,7 +325,7 @@ class Bucket(BaseBucket):
 
     @abstractmethod
     def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> Reservation:
-        """Take tokens now for a use later; for schedulers, which wait in their own way.
+        """Take tokens now for a later use; for schedulers, which wait in their own way.
 
             reservation = bucket.reserve()
             task_queue.enqueue(job, countdown=reservation.delay)
@@ -332,14 +335,16 @@ class Bucket(BaseBucket):
             timeout: The longest acceptable delay in seconds; None accepts any.
 
         Raises:
-            RateLimitExceeded: The delay would be longer than `timeout`: nothing is taken.
+            CostExceedsCapacity: The rate is strict, and `tokens` is above the capacity.
+            RateLimitExceeded: The delay would be longer than `timeout`; nothing is taken.
             TypeError: An argument is not a real number.
-            ValueError: `tokens` is not positive and finite, or `timeout` is negative or NaN.
+            ValueError: `tokens` is not positive and finite, `timeout` is NaN, or the delay would be
+                longer than 100 years.
         """
 
     @abstractmethod
     def refund(self, tokens: Tokens) -> None:
-        """Give tokens back; what would overflow the bucket is lost.
+        """Give tokens back; tokens beyond the capacity are lost.
 
         Raises:
             TypeError: `tokens` is not a real number.
@@ -350,9 +355,9 @@ class Bucket(BaseBucket):
     def pause(self, seconds: Number) -> None:
         """Admit nobody for this many seconds, as a server asks for with Retry-After.
 
-        When they are over, there is at most one token: one caller leaves, and the others follow at
-        the rate. Nothing shortens a pause but `resume`; of two, the one that ends later counts, and
-        0 changes nothing. A caller who waits already, waits on.
+        At its end there is at most one token: one caller leaves, and the others follow at the rate.
+        Nothing shortens a pause but `resume`. Of two pauses the one that ends later counts, and 0
+        changes nothing. Callers who wait already are held as well.
 
         Raises:
             TypeError: `seconds` is not a real number.
@@ -367,8 +372,8 @@ class Bucket(BaseBucket):
     def retry_after(self, tokens: Tokens = 1) -> float:
         """Return the seconds until `allow(tokens)` could succeed, rounded up.
 
-        0.0 means now, infinity never (more than the capacity). An `allow` made exactly then
-        succeeds unless somebody else came first; one made a nanosecond earlier does not.
+        0.0 means now, and infinity means never, for a cost above the capacity. An `allow` made
+        exactly then succeeds unless somebody else came first; one made a nanosecond earlier fails.
 
         Raises:
             TypeError: `tokens` is not a real number.
@@ -378,16 +383,16 @@ class Bucket(BaseBucket):
     @property
     @abstractmethod
     def available_tokens(self) -> float:
-        """What could be taken right now, in tokens; never below zero, not even in debt."""
+        """What could be taken now, in tokens; 0.0 in debt, in a pause and while somebody waits."""
 
     @property
     def level(self) -> Level:
-        """What the bucket is like right now; of a group, the scarcest of its buckets."""
+        """What the bucket is like right now; of a group, the scarcest of each value."""
         raise NotImplementedError(f"a {type(self).__name__} has no level")
 
 
 class Reservation(ABC):
-    """Tokens taken now for a use later; made by `reserve`."""
+    """Tokens taken now for a later use; made by `reserve`."""
 
     __slots__ = ()
 
@@ -398,14 +403,14 @@ class Reservation(ABC):
 
     @abstractmethod
     def cancel(self) -> None:
-        """Give the tokens back, for they will not be used; those behind move up.
+        """Give the tokens back, because they will not be used; those behind move up.
 
         A second call does nothing.
         """
 
     @abstractmethod
     def settle(self, actual: Tokens) -> None:
-        """Say what was really used: the rest is given back, or the excess charged.
+        """Say how many tokens were used: the rest is given back, or the excess charged.
 
         Args:
             actual: How many tokens; 0 or more.
@@ -437,12 +442,12 @@ class AsyncBucket(BaseBucket):
         """Suspend this task until the tokens are there, and take them; see `Bucket.wait`."""
 
     async def wait_async(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
-        """Do as `wait`; it is what other buckets call this."""
+        """Do as `wait`; the name that other buckets have for it."""
         await self.wait(tokens, timeout)
 
     @abstractmethod
     async def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> AsyncReservation:
-        """Take tokens now for a use later; see `Bucket.reserve`."""
+        """Take tokens now for a later use; see `Bucket.reserve`."""
 
     @abstractmethod
     async def refund(self, tokens: Tokens) -> None:
@@ -450,7 +455,7 @@ class AsyncBucket(BaseBucket):
 
     @abstractmethod
     async def pause(self, seconds: Number) -> None:
-        """Admit nobody for so many seconds; see `Bucket.pause`."""
+        """Admit nobody for this many seconds; see `Bucket.pause`."""
 
     @abstractmethod
     async def retry_after(self, tokens: Tokens = 1) -> float:
@@ -463,7 +468,7 @@ class AsyncBucket(BaseBucket):
 
 
 class AsyncReservation(ABC):
-    """Tokens taken now for a use later; made by `AsyncBucket.reserve`."""
+    """Tokens taken now for a later use; made by `AsyncBucket.reserve`."""
 
     __slots__ = ()
 
@@ -474,8 +479,8 @@ class AsyncReservation(ABC):
 
     @abstractmethod
     async def cancel(self) -> None:
-        """Give the tokens back, for they will not be used; see `Reservation.cancel`."""
+        """Give the tokens back, because they will not be used; see `Reservation.cancel`."""
 
     @abstractmethod
     async def settle(self, actual: Tokens) -> None:
-        """Say what was really used; see `Reservation.settle`."""
+        """Say how many tokens were used; see `Reservation.settle`."""

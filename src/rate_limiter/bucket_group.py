@@ -27,11 +27,11 @@ class BucketGroup(Bucket):
         with limiter.acquire({"requests": 1, "tokens": 900}):
             ...
 
-    A number costs every bucket the same. A mapping costs each bucket that it names its own; the
-    others, and one that costs 0, are left alone. A caller is served when all its buckets can serve
-    it, and only then pays each of them. Its buckets may be used alone and in other groups as well.
+    A number is the cost in every bucket. A mapping has a cost for each bucket that it names; the
+    others, and those that cost 0, are left alone. A caller is served when all its buckets can serve
+    it, and only then pays each of them. The buckets may be used alone and in other groups as well.
 
-    A group of buckets that are awaited, such as `AsyncRedisTokenBucket`, is awaited as they are.
+    A group of buckets whose calls are awaited, such as `AsyncRedisTokenBucket`, is awaited as well.
 
     Args:
         buckets: Buckets or groups, without a name.
@@ -59,7 +59,7 @@ class BucketGroup(Bucket):
     else:
 
         def __init__(self, *buckets: Any, **named_buckets: Any) -> None:
-            """Let what decides for buckets of this kind decide for all of them."""
+            """Find the object that decides for buckets of this kind, which the first one knows."""
             first = next(iter((*buckets, *named_buckets.values())), None)
             join = first._core._join if isinstance(first, BaseBucket) else join_local
             self._joint = join(buckets, named_buckets)
@@ -70,7 +70,7 @@ class BucketGroup(Bucket):
 
     @property
     def _core(self) -> Any:
-        """What decides for it, where its buckets are kept."""
+        """The object that decides for all its buckets, in memory or on a server."""
         return self._joint
 
     @classmethod
@@ -116,7 +116,7 @@ class BucketGroup(Bucket):
 
     @property
     def level(self) -> Level:
-        """The scarcest of its buckets; the level of each is found on the bucket itself."""
+        """The scarcest of each value among its buckets; each bucket has its own level."""
         level: Level = self._joint.level
         return level
 

@@ -1,4 +1,4 @@
-"""Tell what a callable is: through partials, methods, objects and decorators, what will run."""
+"""Find what a callable runs, through partials, methods, objects and decorators."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 UNBOUND: tuple[type[Any], ...] = (classmethod, partialmethod, singledispatchmethod)
-"""What can be called only once it is bound."""
+"""Types whose instances can be called only once they are bound."""
 _SHELLS: tuple[type[Any], ...] = (*UNBOUND, staticmethod, partial, MethodType)
 _UNBINDING: tuple[type[Any], ...] = (staticmethod, partial, MethodType, type)
 _AWAITABLE = {"Awaitable", "Coroutine"}
@@ -36,14 +36,14 @@ def function_of(func: Any) -> Any:
         func = shell.__func__ if hasattr(shell, "__func__") else shell.func
     if inspect.isfunction(func) or inspect.isclass(func):
         return func
-    call = func.__class__.__call__  # not of its type, which a proxy has its own of
+    call = func.__class__.__call__  # not type(func), which differs for a proxy
     return func if isinstance(call, WrapperDescriptorType) else function_of(call)
 
 
 def innermost(func: Any) -> Any:
-    """Return the function at the core of decorators that keep what they decorate."""
+    """Return the function at the core of decorators that set `__wrapped__`."""
     func = function_of(func)
-    for _ in range(sys.getrecursionlimit()):  # some objects have any attribute, without end
+    for _ in range(sys.getrecursionlimit()):  # some objects have every attribute
         inner = getattr(func, "__wrapped__", None)
         if not callable(inner):
             break
@@ -96,7 +96,7 @@ def first_arguments(func: Any, instance: Any, owner: Any) -> tuple[Any, ...]:
 
 
 def _without_dispatch(func: Any) -> Any:
-    """Look through what binds to whatever the callable within it binds to."""
+    """Return the callable within partialmethods and the like, which bind as it does."""
     while type(func) is partialmethod or type(func) is singledispatchmethod:
         func = func.func
     return func
@@ -105,8 +105,8 @@ def _without_dispatch(func: Any) -> Any:
 def takes_self(func: Any) -> bool:
     """Tell whether `func` is the method of a class: it binds, and its first parameter says so.
 
-    A function is one by its first parameter's name, for it does not know whether it will be in a
-    class. `*args` may be for self, where a class or a decorator has made the function.
+    A function does not know whether it will be in a class, so the name of its first parameter
+    counts. `*args` may be for self if a class or another function has made the function.
     """
     function, binds = function_of(func), hasattr(func.__class__, "__get__")
     if not binds or isinstance(_without_dispatch(func), _UNBINDING):

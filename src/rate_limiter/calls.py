@@ -1,4 +1,4 @@
-"""Put something before a call of each kind of function, at the moment when it begins to run."""
+"""Do some work before each call of a function of any kind, when the function begins to run."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Arguments: TypeAlias = tuple[Any, ...]
 Keywords: TypeAlias = dict[str, Any]
 Call: TypeAlias = Callable[..., Any]
 Wait: TypeAlias = Callable[[], Awaitable[object]]
-"""To be called, and what it returns to be awaited."""
+"""A function that returns something to await."""
 
 
 class Before(Protocol):
-    """What is done before each call, which goes on only when it is done."""
+    """Work that is done before each call; the call goes on once it is done."""
 
     @property
     def limiter(self) -> Any:
@@ -41,11 +41,11 @@ class Before(Protocol):
 
     @property
     def quick(self) -> Callable[[], bool]:
-        """Return what does it, if that can be done at once, and says whether it did."""
+        """Return a function that does the work if it can at once, and tells whether it did."""
         ...
 
     def run(self, args: Arguments, kwargs: Keywords) -> None:
-        """Do it, or raise."""
+        """Do the work, or raise."""
         ...
 
     async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
@@ -56,18 +56,18 @@ class Before(Protocol):
         """Do as `run`, unless that would block a running event loop.
 
         Returns:
-            What is to be called and awaited instead; None if it is done.
+            A function to call and await instead; None if the work is done.
         """
         ...
 
 
 def never() -> bool:
-    """Be the `quick` of what cannot be done without the arguments."""
+    """Stand in as the `quick` of work that needs the arguments of the call."""
     return False
 
 
 class OtherArguments:
-    """Show other arguments to what is done before a call than the call itself gets."""
+    """Do the same work with other arguments than those of the call."""
 
     def __init__(self, before: Before, change: Callable[[Arguments], Arguments]) -> None:
         self.limiter = before.limiter
@@ -76,7 +76,7 @@ class OtherArguments:
         self._change = change
 
     def run(self, args: Arguments, kwargs: Keywords) -> None:
-        """Do it, or raise."""
+        """Do the work, or raise."""
         self._before.run(self._change(args), kwargs)
 
     async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
@@ -89,11 +89,11 @@ class OtherArguments:
 
 
 MakeCall: TypeAlias = Callable[[Any, Before], Call]
-"""Gets a callable and what comes before it, and returns the two in one."""
+"""Gets a callable and the work before it, and returns a function that does both."""
 
 
 def call_maker(func: Any) -> MakeCall:
-    """Return what makes the limited calls of `func`, and of what it becomes when bound."""
+    """Return what makes the limited call of `func`, and of what binding `func` gives."""
     function = function_of(func)
     if is_async(func):
         return _awaiting
@@ -107,7 +107,7 @@ def call_maker(func: Any) -> MakeCall:
 
 
 def named_as(func: Any, call: Call) -> Call:
-    """Give a call the names of `func`, which its tasks and generators show of themselves."""
+    """Give a call the names of `func`, which tasks and generators show in their repr."""
     for name in ("__name__", "__qualname__"):
         shown = getattr(func, name, None)
         if isinstance(shown, str):
@@ -115,8 +115,8 @@ def named_as(func: Any, call: Call) -> Call:
     return call
 
 
-# Each asks `quick` itself: a call for it would take as long as all the rest. A task of trio does
-# not ask, for to it every await is a checkpoint, which `run_async` is.
+# Each calls `quick` itself: a helper would take as long as all the rest. A task of trio does not
+# ask, for to it every await is a checkpoint, which `run_async` is.
 
 
 def _calling(func: Any, before: Before) -> Call:
@@ -162,9 +162,9 @@ def _awaiting_generator(func: Any, before: Before) -> Call:
 
 
 def _calling_or_waiting(func: Any, before: Before) -> Call:
-    """Return the calls of a plain function that hands on what a coroutine function returns.
+    """Return the call of a plain function that returns what a coroutine function returns.
 
-    It may do more than that when called, so it is called at once wherever it can be.
+    The function may do more than that, so it is called at once wherever the tokens are there.
     """
     quick, run_or_wait = before.quick, before.run_or_wait
 
@@ -197,7 +197,7 @@ def _iterating_async(func: Any, before: Before) -> Call:
             await before.run_async(args, kwargs)
         inner: AsyncGenerator[Any, Any] = func(*args, **kwargs)
         step = inner.asend(None)
-        # What `yield from` does for generators, which async generators have no word for.
+        # Async generators have no `yield from`; this does the same.
         while True:
             try:
                 value = await step

@@ -1,4 +1,4 @@
-"""What a call of a limited callable pays, and to whom."""
+"""What a call of a limited callable pays, and to which limiter."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .sleeping import in_trio_task, running_loop
 __all__ = ["CallCharge", "Cost", "FixedCharge", "charging"]
 
 F = TypeVar("F")
-_AT_HAND = {str, int, float, tuple, bytes}  # so that most calls are spared the look
+_AT_HAND = {str, int, float, tuple, bytes}  # types that need no look at their attributes
 _GENERATORS = (GeneratorType, AsyncGeneratorType)  # each is a new one, so no key either
 Cost: TypeAlias = Tokens | Callable[..., Tokens]
-"""Tokens, or a callable that is given a call's arguments and returns them."""
+"""Tokens, or a callable that gets a call's arguments and returns them."""
 
 
 class Limiter(Protocol):
@@ -64,15 +64,15 @@ class FixedCharge:
         await self.limiter._admit_async(self._tokens)
 
     def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
-        """Take the tokens as `run` does, or return what waits for them."""
+        """Take the tokens as `run` does, or return a function that waits for them when awaited."""
         return _take_or_wait(self.limiter, self._tokens)
 
 
 class CallCharge:
-    """Every call pays what its arguments say, to whom they say.
+    """Every call pays what its arguments say, to the limiter that they say.
 
     Args:
-        limiter: The limiter to pay, or with a key what to look it up in.
+        limiter: The limiter to pay; with a key, a mapping to look it up in.
         cost: Tokens, or a callable that gets the call's arguments, `self` included.
         key: A callable that gets the same arguments and returns what to look `limiter` up by.
     """
@@ -113,12 +113,12 @@ class CallCharge:
             await limiter._admit_async(tokens)
 
     def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
-        """Take the tokens of this call as `run` does, or return what waits for them."""
+        """Take the tokens of this call as `run` does, or return a function that waits for them."""
         limiter, tokens = self._bill(args, kwargs)
         return None if limiter is None else _take_or_wait(limiter, tokens)
 
     def _bill(self, args: Arguments, kwargs: Keywords) -> tuple[Limiter | None, Tokens]:
-        """Return whom to pay, or None where a call is free, and how much."""
+        """Return the limiter to pay (None if the call is free) and the cost."""
         cost = self._cost
         if callable(cost):
             cost = _at_hand("cost", cost(*args, **kwargs))
@@ -130,7 +130,7 @@ class CallCharge:
 
 
 def _at_hand(name: str, result: Any) -> Any:
-    """Return what a cost or key function returned, if it is not to be awaited or iterated over."""
+    """Return the result of a cost or key function; refuse what is to be awaited or iterated."""
     kind = result.__class__
     if kind in _AT_HAND:
         return result
@@ -139,7 +139,7 @@ def _at_hand(name: str, result: Any) -> Any:
     if not hasattr(kind, "__await__"):
         return result
     if kind is CoroutineType:
-        result.close()  # or it would warn that nobody has awaited it
+        result.close()  # or Python would warn that it was never awaited
     raise TypeError(
         f"{name} must be a plain function; this one returned a {kind.__name__} to await"
     )
@@ -153,7 +153,7 @@ def _is_zero(tokens: Any) -> bool:
 
 
 def _take_or_wait(limiter: Limiter, tokens: Tokens) -> Wait | None:
-    """Take tokens as the limiter says, unless that would block a loop; then return what waits."""
+    """Take tokens as the limiter says, or return a function that waits, for use in a loop."""
     if not limiter.bucket._core._awaited:
         if not limiter.block or not running_loop():
             limiter._admit(tokens)
@@ -167,7 +167,11 @@ Charge: TypeAlias = FixedCharge | CallCharge
 
 
 def _is_argument(charge: Charge, given: Any) -> bool:
-    """Tell whether a decorator was given what a function that costs something would be."""
+    """Tell whether `given` is a call's argument, for a decorator that was called like a function.
+
+    `limiter.cost(function)` takes the function for one that computes the cost, so what is called
+    next is a decorator.
+    """
     decorated = callable(given) or hasattr(given, "__get__")
     return isinstance(charge, CallCharge) and not decorated
 
@@ -181,10 +185,10 @@ def charging(
     """Make a decorator that charges each call.
 
     Args:
-        limiter: The limiter to pay, or with a key what to look it up in.
+        limiter: The limiter to pay; with a key, a mapping to look it up in.
         cost: A number of tokens, or a callable that gets the call's arguments and returns one.
         key: A callable that gets the call's arguments and returns what to look `limiter` up by.
-        check: Gets what is to be decorated, and raises if the key does not suit it.
+        check: Gets the callable to decorate, and raises if the key does not suit it.
 
     Raises:
         CostExceedsCapacity: No call could ever pay this number, and the limiter does not wait.
@@ -202,7 +206,7 @@ def charging(
 def _decorate(
     charge: Charge, check: Callable[[Any], None] | None, *given: Any, **named: Any
 ) -> Any:
-    from .wrapping import wrap  # wrapt imports asyncio, which only who decorates has to pay for
+    from .wrapping import wrap  # wrapt imports asyncio, which takes time
 
     if len(given) != 1 or named or _is_argument(charge, given[0]):
         raise TypeError(

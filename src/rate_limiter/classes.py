@@ -1,4 +1,4 @@
-"""Put something before the making of instances, and leave a class the very class that it was."""
+"""Do some work before a class makes an instance, without putting anything in its place."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _REDUCING = ("__reduce__", "__reduce_ex__")
 
 
 def wrap_class(cls: type[Any], before: Before, wrap: Callable[[Any, Before], Any]) -> bool:
-    """Wrap the `__init__` of a class in place, so that each new instance does `before` once.
+    """Wrap the `__init__` of a class in place, so that the work is done once for each new instance.
 
-    An instance that is unpickled or copied is not new, and does nothing.
+    An instance that is unpickled or copied is not new: nothing is done for it.
 
     Args:
         cls: The class.
-        before: What is done before; it gets `self` and the arguments of `__init__`.
+        before: The work; it gets `self` and the arguments of `__init__`.
         wrap: Wraps a callable.
 
     Returns:
-        Whether that was possible. A class written in C cannot be changed, and an enumeration or a
-        TypedDict does not initialize what it is called for.
+        Whether that was possible. A class written in C cannot be changed, and calling an
+        enumeration or a TypedDict initializes no instance.
     """
     if isinstance(cls, enum.EnumMeta) or isinstance(type(cls).__call__, type):
         return False
@@ -68,7 +68,7 @@ class _ShownLimiter:
 
 
 class _Inherited:
-    """The `__init__` of a class that has none of its own: it does what there was without it."""
+    """An `__init__` for a class without one; it does what would be done if it were not there."""
 
     __name__ = "__init__"
 
@@ -114,10 +114,10 @@ class _Inherited:
         return self._signature
 
     def _generated_for(self, owner: type[Any]) -> Callable[..., None] | None:
-        """Return what a decorator above would have made the `__init__`, were it not for this one.
+        """Return the `__init__` that a decorator above would have made if this one were not there.
 
-        dataclass and attrs leave an `__init__` alone that they find. attrs gives another name to
-        what it makes; dataclass is asked again, for a class of the same fields.
+        dataclass and attrs leave an `__init__` alone that they find. attrs then gives its own
+        another name; dataclass is asked again, for a class of the same fields.
         """
         attributes = vars(owner)
         if owner in self._generated or "__attrs_init__" in attributes:
@@ -145,24 +145,24 @@ def _with_self(signature: inspect.Signature) -> inspect.Signature:
     return signature.replace(parameters=[itself, *signature.parameters.values()])
 
 
-# Exceptions, and what else says how it is to be made again, are unpickled by a call that makes one.
+# Exceptions, and other classes with a `__reduce__`, are unpickled by a call of the class.
 
 
 class _UnlessRemade(OtherArguments):
-    """Do what is done before an instance is made, unless it is made again."""
+    """Do the work before an instance is made, unless it is being unpickled or copied."""
 
     def __init__(self, before: Before) -> None:
         super().__init__(before, lambda args: args)
         self.quick = lambda: _remade.get() is None and before.quick()
 
     def run(self, args: Arguments, kwargs: Keywords) -> None:
-        """Do it, or raise."""
+        """Do the work, or raise."""
         if type(args[0]) is not _remade.get():
             super().run(args, kwargs)
 
 
 def _reducing(cls: type[Any]) -> Callable[[Any, Any], Any]:
-    """Return a `__reduce_ex__` that says to make an instance again by `_remake`."""
+    """Return a `__reduce_ex__` that makes copies through `_remake`."""
     own = vars(cls).get("__reduce_ex__")
 
     def __reduce_ex__(self: Any, protocol: Any) -> Any:  # noqa: N807 - it becomes that method
@@ -177,7 +177,7 @@ def _reducing(cls: type[Any]) -> Callable[[Any, Any], Any]:
 
 
 def _remake(cls: type[Any], make: Callable[..., Any], *args: Any) -> Any:
-    """Make an instance of `cls` again that was pickled, or is copied."""
+    """Make an instance of `cls` that is being unpickled or copied."""
     token = _remade.set(cls)
     try:
         return make(*args)

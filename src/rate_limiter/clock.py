@@ -30,9 +30,7 @@ __all__ = [
 
 NANO = 10**9
 CENTURY = 100 * 36_525 * 864 * NANO  # 100 years of 365.25 days
-_LONGEST_SLEEP = (
-    86_400 * NANO
-)  # the platform's sleep refuses centuries; nobody minds waking once a day
+_LONGEST_SLEEP = 86_400 * NANO  # a platform's sleep refuses centuries; one wake-up a day is cheap
 
 
 @runtime_checkable
@@ -98,7 +96,7 @@ def instant(value: Number, name: str) -> int:
 
 
 def nanoseconds(duration: Number, name: str = "seconds") -> int:
-    """Convert seconds to the nearest nanosecond, refusing what is no duration.
+    """Convert a duration in seconds to the nearest nanosecond.
 
     Raises:
         TypeError: It is not a real number.
@@ -113,7 +111,7 @@ def nanoseconds(duration: Number, name: str = "seconds") -> int:
 def timeout_nanoseconds(timeout: Number | None) -> int | None:
     """Read a timeout in seconds; None, infinity and more than 100 years mean no limit, and so None.
 
-    Below zero it counts as 0: the time left until a deadline is negative once that has passed.
+    Below zero it counts as 0: the time left until a deadline that has passed is negative.
 
     Raises:
         TypeError: It is not a real number.

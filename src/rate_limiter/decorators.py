@@ -43,16 +43,18 @@ def rate_limited(
 
     It decorates functions, methods, classmethods and staticmethods (above or below them), classes,
     coroutine functions, generators, async generators, partials and callable objects, and leaves
-    each what it was. The limiter is found as `.limiter` on the result.
+    each what it was. The result has the limiter as its `.limiter`. The decorator goes directly
+    above the function, below decorators that register it, such as those for routes and tasks.
 
     A class stays that very class: its `__init__` is limited, so that a new instance pays once, also
     one of a subclass that calls `super().__init__`. Instances that are unpickled or copied pay
     nothing. The limiter goes above or below `@dataclass`. Classes that cannot be changed, such as
     `list` and enumerations, are wrapped.
 
-    A plain function that returns what a coroutine function returns, as clients of web services
-    have, is called at once if the tokens are there. If not, the call blocks where no event loop
-    runs; in a task it returns what is to be awaited: the tokens, then the result.
+    Some clients of web services have plain functions that return what a coroutine function returns.
+    Such a function is called at once if the tokens are there. If not, the call blocks where no
+    event loop runs. In a task it returns an awaitable, which waits for the tokens and then awaits
+    the result.
 
     Args:
         capacity: The most tokens the bucket holds. It may be left out where `rate` is in words.
@@ -93,7 +95,7 @@ def rate_limited(
 
 
 def _local_maker(capacity: Any, rate: Any, clock: Clock | None) -> Callable[[], Any]:
-    """Return what makes buckets in memory."""
+    """Return a function that makes buckets in memory."""
     if capacity is None:
         return bucket_maker(rate, None, clock=clock)
     per_second = parse_rate(rate)[1] if isinstance(rate, str) else rate
@@ -103,14 +105,14 @@ def _local_maker(capacity: Any, rate: Any, clock: Clock | None) -> Callable[[], 
 def _own_maker(
     make_bucket: Callable[..., BaseBucket], capacity: Any, rate: Any, key: Any
 ) -> Callable[..., Any]:
-    """Return what makes buckets as the caller wants them."""
+    """Return a function that makes buckets through the caller's `make_bucket`."""
     count, per_second = parse_rate(rate) if isinstance(rate, str) else (capacity, rate)
     terms = count if capacity is None else capacity, per_second
     return partial(make_bucket, *terms) if key is None else _for_keys(make_bucket, *terms)
 
 
 def _check_limit(capacity: Any, rate: Any) -> None:
-    """Refuse what is no limit, and say how to give one."""
+    """Refuse a limit that is missing or incomplete, and say how to write one."""
     if callable(capacity) or (capacity is None and not isinstance(rate, str)):
         given = _name(capacity) if callable(capacity) else "nothing"
         raise TypeError(
@@ -125,7 +127,7 @@ def _check_limit(capacity: Any, rate: Any) -> None:
 
 
 def _check_takes_self(func: Any) -> None:
-    """Refuse what has no instance to keep a bucket for."""
+    """Refuse a callable that has no instance to keep a bucket for."""
     if not takes_self(func):
         raise TypeError(
             f"key=per_instance is for methods, whose first parameter is self, and {_name(func)} is "
@@ -138,7 +140,7 @@ def _name(func: Any) -> str:
 
 
 def _for_keys(make_bucket: Callable[..., BaseBucket], *terms: Any) -> Callable[[Any], BaseBucket]:
-    """Return what makes the bucket of a key; one that ignores keys would share it among all."""
+    """Return a function that makes the bucket of a key, and refuse a `make_bucket` without one."""
     try:
         inspect.signature(make_bucket).bind(*terms, None)
     except TypeError:

@@ -1,4 +1,4 @@
-"""A limiter that only counts: what it would have done, without doing it."""
+"""Count what a limiter would have done, and let every call pass."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 __all__ = ["BackendError", "CostExceedsCapacity", "RateLimitExceeded"]
 
 Label: TypeAlias = str | int | None
-"""What a bucket is called in its group: its name or position; None for one that is alone."""
+"""What a bucket is called in its group: its name or its position; None for a lone bucket."""
 
 Levels: TypeAlias = Mapping[Any, Any]
 """What each bucket held at the moment of the refusal: its label and its `Level`."""
 
-_DECIMALS = re.compile(r"\.([0-9]{1,3})[fF]\Z")  # in a format of a fixed number of them
+_DECIMALS = re.compile(r"\.([0-9]{1,3})[fF]\Z")  # a format with a fixed number of decimals
 _UP = Context(prec=1_400, rounding=ROUND_CEILING)  # room for any float with that many decimals
 
 
@@ -28,11 +28,11 @@ class RateLimitExceeded(Exception):
         retry_after: Seconds until the tokens would be there, or None if unknown.
         tokens: The cost that was refused, in tokens, or None if unknown.
         refused_by: The label of the bucket in the group that refused; None if it is alone.
-        levels: The levels of the buckets by label, or what makes them when they are asked for.
+        levels: The levels of the buckets by label, or a function that returns them.
 
     Attributes:
         retry_after: As given. With a fixed number of decimals it is written rounded up, so that
-            `f"{error.retry_after:.0f}"` in a header asks nobody back too early.
+            `f"{error.retry_after:.0f}"` in a header calls nobody back too early.
         tokens: As given.
         refused_by: As given.
     """
@@ -62,7 +62,7 @@ class RateLimitExceeded(Exception):
         return _made(self)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        self._levels = dict(_made(self))  # what makes them holds on to what cannot travel
+        self._levels = dict(_made(self))  # the function refers to a bucket, which cannot be pickled
         return super().__reduce__()
 
 
@@ -73,7 +73,7 @@ class CostExceedsCapacity(ValueError):
         message: What happened.
         tokens: The cost that was refused, in tokens, or None if unknown.
         refused_by: The label of the bucket in the group that refused; None if it is alone.
-        levels: The levels of the buckets by label, or what makes them when they are asked for.
+        levels: The levels of the buckets by label, or a function that returns them.
 
     Attributes:
         tokens: As given.
@@ -100,7 +100,7 @@ class CostExceedsCapacity(ValueError):
         return _made(self)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        self._levels = dict(_made(self))  # what makes them holds on to what cannot travel
+        self._levels = dict(_made(self))  # the function refers to a bucket, which cannot be pickled
         return super().__reduce__()
 
 
@@ -109,7 +109,7 @@ class BackendError(Exception):
 
 
 def _made(error: RateLimitExceeded | CostExceedsCapacity) -> Levels:
-    """Return the levels of a refusal, made now if nobody has asked for them yet."""
+    """Return the levels of a refusal; they are made when first asked for."""
     levels = error._levels
     if levels is not None and not callable(levels):
         return levels
@@ -119,7 +119,7 @@ def _made(error: RateLimitExceeded | CostExceedsCapacity) -> Levels:
 
 
 class _Seconds(float):
-    """Seconds to wait, which no number of decimals makes shorter when they are written (P6)."""
+    """Seconds to wait, which are rounded up when written with a fixed number of decimals (P6)."""
 
     __slots__ = ()
 

@@ -24,7 +24,7 @@ from .token_bucket import TokenBucket
 __all__ = ["InstanceRateLimiter", "KeyedRateLimiter", "bucket_maker", "per_instance"]
 
 _SWEPT = 8  # keys looked at for each that is added: what lingers is a fraction of what is in use
-_MOST_TRIED = 64  # full buckets that a refused key finds to be held by somebody before it gives up
+_MOST_TRIED = 64  # full buckets found to be held by somebody, until a new key is refused
 
 V_co = TypeVar("V_co", covariant=True)
 
@@ -36,7 +36,7 @@ _OF_KEY = {
 
 
 class _Limiters(Generic[V_co]):
-    """Limiters with a policy in common, each with a bucket of its own."""
+    """Limiters with the same policy, each with a bucket of its own."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class _Limiters(Generic[V_co]):
         self._begin()
 
     def _begin(self) -> None:
-        """Have no limiter yet."""
+        """Start without any limiter."""
         self._entries: dict[Any, Any] = {}
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
@@ -66,7 +66,7 @@ class _Limiters(Generic[V_co]):
             "limit for each key; share it by reference, and make one in each process"
         )
 
-    if not TYPE_CHECKING:  # what people try first is told what to write instead
+    if not TYPE_CHECKING:  # for common mistakes: say what to write instead
 
         def _needs_a_key(self, *_: Any, **__: Any) -> NoReturn:
             raise TypeError(
@@ -82,12 +82,12 @@ class _Limiters(Generic[V_co]):
             there = f"; it has a limiter for each key: limiters[key].{where}" if where else ""
             raise AttributeError(f"a {type(self).__name__} has no {name!r}{there}")
 
-    # Not a collection: to iterate or to look for a key would make a bucket for every 0, 1, 2 ...
+    # Not a collection: by their fallbacks `iter` and `in` would make buckets for 0, 1, 2 ...
     __iter__ = None
     __contains__ = None
 
     def __len__(self) -> int:
-        """Return how many of them there are now."""
+        """Return how many limiters there are now."""
         return len(self._entries)
 
     def _make_limiter(self, key: Any, bucket: Any = None) -> RateLimiter[Any]:
@@ -123,7 +123,7 @@ class _Limiters(Generic[V_co]):
 
 
 def _given_a_key(make_bucket: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Return what makes the bucket of a key, whether or not `make_bucket` wants to know the key."""
+    """Return a function that makes the bucket of a key, whether or not `make_bucket` takes it."""
     try:
         inspect.signature(make_bucket).bind()
     except TypeError:
@@ -152,13 +152,13 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
 
     A bucket is made when its key is first used. A full bucket that nobody waits for cannot be told
     from a new one, so such buckets, and only they, are dropped again, a few for each key that is
-    added: memory follows the keys in use, and no flood of new keys resets an empty bucket. Whoever
-    holds the limiter of a key, its bucket, a permit or a reservation keeps the key; but charge the
-    buckets of a group through the group, for a member that is held alone does not.
+    added: memory follows the keys in use, and no flood of new keys resets an empty bucket. A key is
+    kept while somebody holds its limiter, its bucket, a permit or a reservation. Holding one bucket
+    of a group is not enough, so charge the buckets of a group through the group.
 
     Args:
         make_bucket: Returns a new bucket. If it cannot be called without an argument, it is given
-            the key, as buckets need that are known by a name elsewhere.
+            the key, after which a bucket on a server is to be named.
         block: Whether to wait for missing tokens; if not, `RateLimitExceeded` is raised.
         timeout: The most seconds to wait; None waits as long as it takes.
         max_keys: How many keys may be in use; beyond, a new key is refused, no old one forgotten.
@@ -166,7 +166,7 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
 
     Raises:
         TypeError: An argument is of the wrong kind.
-        ValueError: `max_keys` is not positive; `timeout` is negative or NaN, or needs `block=True`.
+        ValueError: `max_keys` is not positive; `timeout` is NaN, or needs `block=True`.
     """
 
     def __init__(
@@ -203,8 +203,8 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
             limiters = KeyedRateLimiter.from_rate("10/second; 1000/hour")
 
         Args:
-            rate: A rate as for `TokenBucket.from_rate`, or several with ";" between them, which
-                every key has all of.
+            rate: A rate as for `TokenBucket.from_rate`, or several with ";" between them; each key
+                is limited by all of them.
             capacity: The most tokens of a bucket, for a single rate; as there if None.
             strict: As there.
             block: As for the class.
@@ -225,8 +225,8 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
         self._entries = {}  # by hash: no keys are compared within a step (P38)
         self._count = 0
         self._unswept: Iterator[_Entry] = iter(())
-        # When crowded: a heap of entries by the nanosecond at which they can be dropped, or
-        # earlier. It says where to look, no more: what threads may do to it loses no key.
+        # Only when crowded: a heap of entries by the nanosecond at which they can be dropped, or an
+        # earlier one. It only says where to look, so no key is lost when threads disturb it.
         self._queue: list[tuple[int, int, _Entry]] = []
         self._order = itertools.count()
 
@@ -297,7 +297,7 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
         ]
 
     def _sweep(self) -> None:
-        """Look at a few keys, each in its turn, and drop those that are idle."""
+        """Look at the next few keys, and drop those that are idle."""
         entries = list(islice(self._unswept, _SWEPT))
         if len(entries) < _SWEPT:
             self._unswept = iter(self._all())
@@ -400,10 +400,13 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
         return True, [*writes, (dict.pop, (self._entries, number, None))]
 
     def reset(self, key: Hashable) -> None:
-        """Let the bucket of a key be full again, with nobody in line.
+        """Fill the bucket of a key again, and serve everybody in its line at once.
 
-        It is done in place: whoever holds the limiter of the key goes on with the same bucket.
-        Those who wait in line are served at once. A key that is not in use stays so.
+        The key keeps its limiter and its bucket, so callers who hold them see the change. A key
+        that is not in use stays so.
+
+        Raises:
+            NotImplementedError: The bucket is on a server.
         """
         entry = self._find(key)
         limiter = None if entry is None else entry.limiter or self._revive(entry)
@@ -450,7 +453,7 @@ class _Entry:
     def let_go(
         self, limiter: RateLimiter[Any], life: Any, alias: BaseBucket
     ) -> tuple[bool, list[Write]]:
-        """Compute the step that lets go of the limiter; return whether it still had it."""
+        """Compute the step that lets go of the limiter; its result is whether it still had it."""
         if self.limiter is not limiter:
             return False, []
         return True, [
@@ -468,7 +471,7 @@ class _Entry:
 def bucket_maker(
     rate: str, capacity: Number | None, *, strict: bool = False, clock: Clock | None = None
 ) -> Callable[[], Any]:
-    """Return what makes a bucket of a rate in words, or a group of several.
+    """Return a function that makes a bucket of a rate in words, or a group of several.
 
     Raises:
         TypeError: `rate` is not a string.

@@ -1,4 +1,4 @@
-"""What to do when the tokens run short: wait or refuse, around a block or a call."""
+"""What to do when tokens are missing: wait or refuse, around a block or a call."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _new = object.__new__
 
 
 class RateLimiter(Generic[B_co]):
-    """Say what happens when a bucket runs short: wait for the tokens, or refuse.
+    """Say what happens when tokens are missing: wait for them, or refuse.
 
         limiter = RateLimiter(TokenBucket(capacity=10, tokens_per_second=5))
 
@@ -142,8 +142,8 @@ class RateLimiter(Generic[B_co]):
 
         Raises:
             TypeError: An argument is of the wrong kind.
-            ValueError: `tokens` is not positive and finite, or `timeout` is negative, NaN, or given
-                for a call that does not wait.
+            ValueError: `tokens` is not positive and finite, or `timeout` is NaN, or given for a
+                call that does not wait.
         """
         if tokens is not _ONE:
             tokens = copied(tokens)
@@ -204,7 +204,7 @@ class RateLimiter(Generic[B_co]):
         return f"{type(self).__name__}({self._bucket!r}, {policy})"
 
     def _check_payable(self, tokens: Tokens) -> None:
-        """Refuse a cost that no call could ever pay."""
+        """Raise for a cost that no call could ever pay."""
         self._bucket._check(tokens)
         if not self._block:
             self._bucket._check_fits(tokens)
@@ -244,7 +244,7 @@ class RateLimiter(Generic[B_co]):
         return True
 
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
-        """Return a function for the fast path; see `BaseBucket._taker`."""
+        """Return a function that tries to take the tokens quickly; see `BaseBucket._taker`."""
         return never if self.dry_run else self._bucket._taker(tokens)
 
     if not TYPE_CHECKING:
@@ -270,7 +270,7 @@ _INSTEAD = {"allow": _ASK, "try_consume": _ASK, "wait": _WAIT, "wait_async": _WA
 
 
 def check_policy(block: bool, timeout: Number | None, dry_run: bool = False) -> None:
-    """Refuse what does not say whether, and how long, to wait; see `RateLimiter`."""
+    """Raise what `RateLimiter` raises for a policy that makes no sense."""
     for name, value in (("block", block), ("dry_run", dry_run)):
         if not isinstance(value, bool):
             raise TypeError(f"{name} must be True or False, got {shown(value)}")

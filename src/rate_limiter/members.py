@@ -1,4 +1,4 @@
-"""The buckets of a group, and what a cost means to each."""
+"""The buckets of a group, and what a cost is for each of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=BaseBucket)
 
 
 class Members(Generic[M]):
-    """Some buckets of a kind, some of them with names.
+    """The buckets of a group: all of one kind, some of them with names.
 
     Args:
         kind: What they must be.
@@ -23,8 +23,8 @@ class Members(Generic[M]):
         named: Buckets by the names that a cost mapping uses.
 
     Attributes:
-        unnamed, named: What decides for each of them.
-        all: The same, in the order in which they were given.
+        unnamed, named: The object that decides for each of them; see `BaseBucket._core`.
+        all: The same objects, in the order in which the buckets were given.
 
     Raises:
         TypeError: One is no bucket, or of another kind.
@@ -53,7 +53,7 @@ class Members(Generic[M]):
 
     @property
     def labels(self) -> list[Label]:
-        """What the buckets are called: by name or position, `outer.inner` in a nested group."""
+        """The label of each bucket: its name or position; `outer.inner` in a nested group."""
         outer: list[Label] = [*range(len(self.unnamed)), *self.named]
         return [
             label if inner is None else f"{label}.{inner}"
@@ -77,11 +77,11 @@ class Members(Generic[M]):
         return Members(BaseBucket, tuple(bucket._twin() for bucket in self.unnamed), twins)
 
     def costs(self, tokens: Tokens, *, zeros: bool = False) -> list[tuple[M, Tokens]]:
-        """Return which of them this many tokens are asked of, and how many of each.
+        """Return the buckets that a cost is asked of, and what it is for each.
 
         Args:
-            tokens: A cost. A mapping may hold zeros: those buckets are left alone.
-            zeros: Whether to return those as well.
+            tokens: A cost. A mapping may hold zeros, for buckets that are to be left alone.
+            zeros: Whether to return those buckets as well.
 
         Raises:
             ValueError: A mapping is empty, or names none of them.
@@ -101,10 +101,10 @@ class Members(Generic[M]):
         ]
 
     def check_use(self, actual: Tokens, taken: Tokens) -> None:
-        """Refuse a number as the real cost of what was taken with a mapping.
+        """Refuse to settle with a number what was taken with a mapping.
 
         Raises:
-            TypeError: It is such a number; it would charge a request for each model token.
+            TypeError: `actual` is a number: it would charge a request for each model token.
         """
         if isinstance(taken, Mapping) and not isinstance(actual, Mapping):
             raise TypeError(

@@ -38,7 +38,7 @@ _FORMS = (
     "(ms, second, minute, hour, day, week; 90000, 90_000 or 90,000)"
 )
 _LONGEST_SHOWN = 128  # bits of an int that an error message spells out
-_EASY = 2**53  # below it the fraction of an int or a float is found without further questions
+_EASY = 2**53  # below it an int or a float needs no further check
 _DIGITS = Context(prec=1_200, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])  # any float has fewer
 _BITS = 4_000  # as many as these digits
 _SECONDS = {
@@ -289,7 +289,7 @@ def shown(value: object) -> str:
 
 
 class _Renderer(reprlib.Repr):
-    """A repr that is short, and lets what a repr of the user's raises pass."""
+    """A short repr that lets the errors of a user's repr pass, for `shown` to catch."""
 
     def repr_instance(self, x: object, level: int) -> str:
         text = repr(x)

@@ -39,7 +39,7 @@ class Sleeper(Protocol):
         """The event loop of asyncio that it sleeps in; None for threads and for trio."""
 
     def wake(self) -> None:
-        """End the present sleep, or the next one."""
+        """End the current sleep, or the next one."""
 
 
 class TaskSleeper(Sleeper, Protocol):
@@ -65,7 +65,7 @@ class ThreadSleeper:
         self._gate.acquire(timeout=-1 if seconds is None else seconds)
 
     def wake(self) -> None:
-        """End the present sleep, or the next one."""
+        """End the current sleep, or the next one."""
         with suppress(RuntimeError):  # it is open already
             self._gate.release()
 
@@ -105,7 +105,7 @@ class _AsyncioSleeper:
         else:
             with suppress(RuntimeError):  # the loop is closed, and the task with it
                 self.loop.call_soon_threadsafe(_end, future)
-        self._heard = future  # only now: whoever interrupts this must deliver it again
+        self._heard = future  # only now: a handler that interrupts this must wake it again
 
 
 def _end(future: Future[None]) -> None:
@@ -116,7 +116,7 @@ def _end(future: Future[None]) -> None:
 def _end_here(future: Future[None]) -> None:
     from asyncio import InvalidStateError
 
-    with suppress(InvalidStateError):  # a signal handler ended it amid `_end`
+    with suppress(InvalidStateError):  # a signal handler ended it within `_end`
         _end(future)
 
 
@@ -160,7 +160,7 @@ class _TrioSleeper:
         self._event = trio.Event()
 
     def wake(self) -> None:
-        if getpid() != self._process:  # the run stayed in the parent, and may have its lock held
+        if getpid() != self._process:  # the run stayed in the parent, where its lock may be held
             return
         with suppress(RuntimeError):  # trio's RunFinishedError: the run is over, and so is the task
             self._token.run_sync_soon(self._end, idempotent=True)
@@ -184,7 +184,7 @@ def is_closed(loop: AbstractEventLoop | None) -> bool:
 
 
 async def checkpoint() -> None:
-    """Let a cancellation of trio arrive, as every await does there; in asyncio do nothing.
+    """Let a cancellation arrive in trio, as every await does there; in asyncio do nothing.
 
     It comes before any tokens are taken, so that a cancelled task has taken none.
     """
@@ -224,7 +224,7 @@ def _sniffed() -> str | None:
     """Return the name of the running library as sniffio knows it, if it is imported at all."""
     try:
         return str(sys.modules["sniffio"].current_async_library())
-    except (KeyError, AttributeError, RuntimeError):  # not there, half imported, or without answer
+    except (KeyError, AttributeError, RuntimeError):  # not imported, half imported, or no answer
         return None
 
 

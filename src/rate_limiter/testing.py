@@ -24,9 +24,9 @@ class ManualClock:
         assert bucket.allow()
 
     Threads and tasks that wait on it sleep until somebody advances it far enough. With
-    `auto_advance` whoever sleeps moves the clock to the end of the sleep instead and goes on at
-    once, so that code with waits in it runs in no time, and `elapsed` tells how long it would
-    have taken. To put it under something that already has a clock, see `under`.
+    `auto_advance` a sleep moves the clock to its own end instead and returns at once, so that code
+    with waits in it runs in no time, and `elapsed` tells how long it would have taken. To put the
+    clock under something that already has another one, see `under`.
 
     Args:
         auto_advance: Whether sleeping moves the clock.
@@ -58,7 +58,7 @@ class ManualClock:
         return self._now
 
     def advance(self, seconds: Number) -> None:
-        """Move the clock, and wake whose time has come.
+        """Move the clock, and wake the sleepers whose time has come.
 
         Args:
             seconds: How far, to the nearest nanosecond; negative steps back, as a bad clock does.
@@ -86,7 +86,7 @@ class ManualClock:
                 await sleeper.sleep(None)
 
     def wait_for_sleepers(self, count: int = 1, timeout: float = 5.0) -> None:
-        """Block this thread, in real time, until so many threads and tasks are asleep on the clock.
+        """Block this thread, in real time, until this many threads and tasks sleep on the clock.
 
         A test calls it between starting a thread that will wait and advancing the clock.
 
@@ -95,7 +95,7 @@ class ManualClock:
             timeout: The most seconds to wait for them.
 
         Raises:
-            TimeoutError: They did not come.
+            TimeoutError: Fewer came in time.
         """
         with self._moved:
             if not self._moved.wait_for(lambda: self.sleepers >= count, timeout):
@@ -109,8 +109,8 @@ class ManualClock:
                 fetch()
                 clock.advance(1)
 
-        Within the block its buckets start full; after it, its own clock and the tokens that it had
-        are back. Nobody may be waiting on it when the block begins or ends.
+        Within the block the buckets of the target start full; after it, they have their own clock
+        and their tokens back. Nobody may be waiting when the block begins or ends.
 
         Args:
             target: A decorated callable, a limiter, or a bucket.
@@ -132,7 +132,7 @@ class ManualClock:
 
     @contextmanager
     def _asleep(self, sleeper: Sleeper, until: int | None) -> Generator[bool]:
-        """Keep a sleeper on the list, unless its time has come or sleeping makes it come."""
+        """List a sleeper while it sleeps; yield whether it has to, for its time may have come."""
         with self._moved:
             if until is not None and self._auto_advance and self._now < until:
                 self._set_to(until)

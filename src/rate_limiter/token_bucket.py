@@ -1,4 +1,4 @@
-"""The token bucket: a ledger, a clock, and callers that may wait."""
+"""The token bucket: a ledger, a clock, and a line of callers who wait."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ __all__ = ["TokenBucket"]
 class TokenBucket(FastPath, LocalBucket):
     """Hold up to `capacity` tokens and get `tokens_per_second` new ones, evenly, all the time.
 
-    Think of a jar of coins that someone tops up at a steady pace until it is full. Whoever wants
-    to do something takes coins first: a full jar serves that many at once, an empty one holds
+    Think of a jar of coins that someone tops up at a steady pace until it is full. A caller takes
+    coins before it does anything: a full jar serves that many at once, and an empty one holds
     everybody to the pace of the topping-up.
 
         bucket = TokenBucket(capacity=10, tokens_per_second=5)
@@ -95,7 +95,7 @@ class TokenBucket(FastPath, LocalBucket):
                 them.
             capacity: The most tokens it holds; if None, the count in `rate`, or of a strict rate a
                 tenth of it, at least 1.
-            strict: Whether never more than the count are admitted in any span of time of the rate.
+            strict: Whether at most the count is admitted in any span of the rate's length.
             initial_tokens: As for the class.
             clock: As for the class.
 
@@ -194,7 +194,7 @@ class TokenBucket(FastPath, LocalBucket):
 
 
 def _trouble(level: Level) -> str:
-    """Return what there is to say of a pause or a debt."""
+    """Return the part of the repr about a pause or a debt."""
     if level.paused_for:
         return f", paused_for={level.paused_for:g}"
     debt = level.full_in - level.capacity / level.tokens_per_second

@@ -107,7 +107,7 @@ class Limit:
         return units
 
     def available(self, level: int) -> float:
-        """Return the tokens in a level of so many units, such that taking them succeeds."""
+        """Return the most tokens, as a float, that can be taken from a level of this many units."""
         level = max(level, 0)
         tokens = level / self.unit
         while tokens and units_of(read_cost(tokens), self) > level:
@@ -148,16 +148,16 @@ def read_cost(tokens: Number | Mapping[str, Any]) -> Exact:
 
 
 def read_use(tokens: Number | Mapping[str, Any]) -> Exact:
-    """Validate what has been used, which may be 0; otherwise as `read_cost`."""
+    """Validate an amount that has been used, which may be 0; otherwise as `read_cost`."""
     if type(tokens) is int and 0 <= tokens < LARGE:
         return tokens
     return read_cost(tokens) if non_negative(number_of(tokens), "tokens") else 0
 
 
 def units_of(tokens: Exact, limit: Limit) -> int:
-    """Convert tokens to units, rounded down so that what divides a capacity fits (P2).
+    """Convert tokens to units, rounded down so that a cost that divides a capacity fits (P2).
 
-    What is above zero is at least one unit: nothing is free.
+    A cost above zero is at least one unit.
     """
     if type(tokens) is int:
         return tokens * limit.unit
