@@ -11,9 +11,9 @@ def look_up(word: str) -> str:
     return word.upper()
 
 
-@rate_limited(capacity=2, rate="1/minute", block=False)
+@rate_limited(rate="2/minute; 20/day", block=False)
 def send_report(name: str) -> str:
-    """Refuse when calls come too fast: two at once, then one a minute."""
+    """Refuse what is above either limit; each has its count for a capacity."""
     return f"report for {name}"
 
 
@@ -28,7 +28,8 @@ def main() -> None:
         try:
             print(send_report(name))
         except RateLimitExceeded as error:
-            print(f"no report for {name}: try again in {error.retry_after:.0f} s")
+            seconds, limit = error.retry_after, error.refused_by
+            print(f"no report for {name}: try again in {seconds:.0f} s, because of {limit}")
 
 
 if __name__ == "__main__":
