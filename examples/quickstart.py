@@ -18,7 +18,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from rate_limiter import RateLimiter, TokenBucket
 
-CAPACITY, RATE = 20, 20  # what the server advertises: tokens at once, tokens per second
+CAPACITY, RATE = 40, 60  # what the server advertises: tokens at once, tokens per second
 COSTS = {"/item": 1, "/report": 4}  # and how many tokens each path costs
 PATHS = ["/item", "/item", "/item", "/report"] * 5
 TOO_MANY_REQUESTS = 429
@@ -26,9 +26,9 @@ BEGAN = time.monotonic()
 
 # Requests travel for unequal times, so what leaves evenly arrives bunched. If those times differ by
 # up to J seconds, what arrives within T seconds may have left within T + J: RATE * J tokens more
-# than the bucket grants in T. Staying 15 tokens below the server's capacity allows for a J of
-# 15 / 20 = 0.75 s, and costs nothing in the long run, because the rate is the server's own.
-limiter = RateLimiter(TokenBucket(capacity=CAPACITY - 15, tokens_per_second=RATE))
+# than the bucket grants in T. Staying 35 tokens below the server's capacity allows for a J of
+# 35 / 60 = 0.58 s, and costs nothing in the long run, because the rate is the server's own.
+limiter = RateLimiter(TokenBucket(capacity=CAPACITY - 35, tokens_per_second=RATE))
 
 opener = build_opener(ProxyHandler({}))  # to this machine, whatever proxy is set
 

@@ -151,7 +151,7 @@ def test_fetch_behind_the_limiter_is_never_refused(
 ) -> None:
     """P1: What the client's limiter lets through, the server's own count admits."""
     with ManualClock(auto_advance=True).under(quickstart.limiter) as clock:
-        limit = quickstart.ServerLimit(capacity=5, rate=20, clock=lambda: clock.elapsed)
+        limit = quickstart.ServerLimit(5, quickstart.RATE, clock=lambda: clock.elapsed)
         monkeypatch.setattr(
             quickstart, "fetch_unlimited", lambda url: limit.admit(quickstart.cost_of(url))
         )
@@ -161,7 +161,7 @@ def test_fetch_behind_the_limiter_is_never_refused(
             for path in quickstart.PATHS
         ]
     assert max(delays) < 1e-9
-    assert clock.elapsed == pytest.approx((70 - 5) / 20)
+    assert clock.elapsed == pytest.approx((70 - 5) / quickstart.RATE)
 
 
 @pytest.mark.server
