@@ -88,7 +88,8 @@ class TokenBucket(FastPath, LocalBucket):
 
         A strict rate is a hard window: never more than its count in any span of its length. A part
         of the count, the capacity, is there at once, and the rest is spread. A cost above the
-        capacity is refused in every call, waiting or not. What `settle` adds is not counted in it.
+        capacity is refused in every call, waiting or not. What `settle` adds is not counted, and
+        `configure` changes the capacity or the rate alone, and with it the count.
 
         Args:
             rate: A count per millisecond, second, minute, hour, day or week, or per a number of
