@@ -28,7 +28,7 @@ def test_take_arguments_by_position():
     by_position = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     by_name = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     assert by_position == ["capacity", "rate", "cost", "block"]
-    assert by_name == ["timeout", "key", "clock", "make_bucket"]
+    assert by_name == ["timeout", "key", "clock", "make_bucket", "dry_run"]
 
 
 def test_pass_everything_by_position(clock):
@@ -71,7 +71,7 @@ def test_read_rate_as_number_or_words(rate, tokens_per_second):
         ((10, 5, 1, None), {}, TypeError, "block must be True or False, got None"),
         ((10, 5, 1, False), {"timeout": 1}, ValueError, "timeout=1 needs block=True"),
         ((10, 5), {"timeout": "1"}, TypeError, "timeout must be a real number"),
-        ((10, 5), {"timeout": -1}, ValueError, "timeout must be 0 or more"),
+        ((10, 5), {"timeout": math.nan}, ValueError, "timeout must be finite"),
         ((10, 5), {"key": "id"}, TypeError, "key must be a callable.*'id'"),
         ((10, 5), {"clock": 3}, TypeError, "clock must have now"),
         ((10, "fast"), {}, ValueError, "a rate must look like '10/second'.*'fast'"),

@@ -1,6 +1,7 @@
 """One limiter for each key: which one, with what policy, and how many."""
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -72,7 +73,7 @@ def test_get_a_limiter_has_the_policy_given(options, block, timeout):
         (TokenBucket(1, 1), {}, TypeError, "make_bucket must be callable"),
         (list, {"block": 1}, TypeError, "block must be True or False"),
         (list, {"block": False, "timeout": 1}, ValueError, "needs block=True"),
-        (list, {"timeout": -1}, ValueError, "timeout"),
+        (list, {"timeout": math.nan}, ValueError, "timeout"),
         (list, {"timeout": "1"}, TypeError, "timeout"),
         (list, {"max_keys": 0}, ValueError, "max_keys must be above 0"),
         (list, {"max_keys": -1}, ValueError, "max_keys must be above 0"),

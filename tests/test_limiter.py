@@ -124,11 +124,17 @@ def test_decorate_with_more_than_capacity_without_blocking_is_refused_at_once(bu
         RateLimiter(TokenBucket(0.5, 1), block=False)(len)
 
 
-@pytest.mark.parametrize("wrong", [10, None, "10/second", TokenBucket, print])
+@pytest.mark.parametrize("wrong", [10, None, "10/second", print])
 def test_refuse_what_is_no_bucket(wrong):
     """Only a bucket can be limited with."""
     with pytest.raises(TypeError, match="bucket must be a TokenBucket"):
         RateLimiter(wrong)
+
+
+def test_refuse_class_of_buckets_tells_to_make_one():
+    """Whoever forgets to make a bucket is shown how to."""
+    with pytest.raises(TypeError, match=r"got the class TokenBucket; .*RateLimiter\(TokenBucket\("):
+        RateLimiter(TokenBucket)
 
 
 def test_refuse_limiter_for_bucket(bucket):

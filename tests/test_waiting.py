@@ -170,19 +170,32 @@ def test_wait_with_timeout_is_served_or_refused_at_once(timeout, served):
         assert bucket.retry_after(5) == 5
 
 
-@pytest.mark.parametrize("timeout", [-1, -0.001, math.nan, -math.inf])
+WAYS = {
+    "wait": lambda bucket, timeout: bucket.wait(3, timeout),
+    "wait_async": lambda bucket, timeout: asyncio.run(bucket.wait_async(3, timeout)),
+    "reserve": lambda bucket, timeout: bucket.reserve(3, timeout),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("level", [0, 5])
-def test_wait_with_impossible_timeout_raises_and_takes_nothing(level, timeout):
-    """P12: A negative timeout or NaN is an error, also when the tokens are there."""
+def test_wait_with_impossible_timeout_raises_and_takes_nothing(level, way):
+    """P12: A timeout that is no number is an error, also when the tokens are there."""
     bucket = TokenBucket(5, 1, initial_tokens=level, clock=ManualClock())
-    for call in (
-        lambda: bucket.wait(3, timeout),
-        lambda: asyncio.run(bucket.wait_async(3, timeout)),
-        lambda: bucket.reserve(3, timeout),
-    ):
-        with pytest.raises(ValueError, match="timeout"):
-            call()
+    with pytest.raises(ValueError, match="timeout"):
+        WAYS[way](bucket, math.nan)
     assert bucket.available_tokens == level
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("timeout", [-1, -0.001, -(10**400), -math.inf])
+def test_wait_past_its_deadline_tries_once(timeout, way):
+    """P12: A timeout below zero is a deadline that has passed: it takes what is there."""
+    bucket = TokenBucket(5, 1, clock=ManualClock())
+    WAYS[way](bucket, timeout)
+    with pytest.raises(RateLimitExceeded) as caught:
+        WAYS[way](bucket, timeout)
+    assert (caught.value.retry_after, bucket.available_tokens) == (1, 2)
 
 
 class HastyClock(ManualClock):

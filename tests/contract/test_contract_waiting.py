@@ -96,12 +96,22 @@ def test_wait_when_the_tokens_are_there_takes_them_whatever_the_timeout(make_buc
     assert bucket.available_tokens == 0
 
 
+@pytest.mark.parametrize("timeout", [-1, -1e-9, -(10**30), -math.inf, Fraction(-1, 3)], ids=str)
+def test_wait_past_its_deadline_tries_once(make_bucket, running_clock, timeout):
+    """P12: What is left of a deadline that has passed is below zero, and counts as 0."""
+    bucket = make_bucket(5, 10, clock=running_clock)
+
+    bucket.wait(5, timeout)
+    with pytest.raises(RateLimitExceeded) as caught:
+        bucket.wait(1, timeout)
+
+    assert caught.value.retry_after == 0.1
+    assert (running_clock.elapsed, bucket.retry_after(1)) == (0, 0.1)
+
+
 @pytest.mark.parametrize(
     ("timeout", "error"),
     [
-        (-1, ValueError),
-        (-1e-9, ValueError),
-        (-math.inf, ValueError),
         (math.nan, ValueError),
         (10**400, ValueError),
         (True, TypeError),
