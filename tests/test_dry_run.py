@@ -1,0 +1,209 @@
+"""A limiter that only counts."""
+
+import asyncio
+
+import pytest
+
+from rate_limiter import (
+    BucketGroup,
+    KeyedRateLimiter,
+    RateLimiter,
+    TokenBucket,
+    rate_limited,
+)
+from rate_limiter.testing import ManualClock
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def bucket(clock):
+    return TokenBucket(3, 1, clock=clock)
+
+
+def enter(limiter, *args, **options):
+    with limiter.acquire(*args, **options) as permit:
+        return permit
+
+
+def await_permit(limiter, *args, **options):
+    async def main():
+        return await limiter.acquire(*args, **options)
+
+    return asyncio.run(main())
+
+
+def owed(bucket):
+    """Return how many tokens are missing of a full bucket, those in line counted."""
+    return bucket.level.full_in * bucket.tokens_per_second
+
+
+@pytest.mark.parametrize("take", [enter, await_permit])
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({}, [2, 4, 6]),  # they would have waited: charged in line
+        ({"timeout": 1}, [2, 4, 4]),  # the third would have been refused: charged nothing
+        ({"timeout": 0}, [2, 2, 2]),
+        ({"block": False}, [2, 2, 2]),
+    ],
+)
+def test_acquire_counts_as_the_policy_would_and_lets_pass(bucket, clock, take, policy, expected):
+    """A call never waits and is never refused; the bucket is charged as if it had been."""
+    limiter = RateLimiter(bucket, dry_run=True, **policy)
+
+    for charged in expected:
+        permit = take(limiter, 2)
+        assert (owed(bucket), permit.waited, bool(permit)) == (charged, 0, True)
+
+    assert (clock.elapsed, limiter.dry_run, clock.sleepers) == (0, True, 0)
+
+
+@pytest.mark.parametrize("take", [enter, await_permit])
+@pytest.mark.parametrize("block", [True, False])
+def test_acquire_above_the_capacity_passes(bucket, take, block):
+    """A cost that never fits waits in line, or would have been refused."""
+    limiter = RateLimiter(bucket, block=block, dry_run=True)
+
+    take(limiter, 5)
+
+    assert owed(bucket) == (5 if block else 0)
+
+
+@pytest.mark.parametrize("take", [enter, await_permit])
+def test_acquire_of_a_strict_bucket_above_the_capacity_passes(clock, take):
+    """What a strict rate would have refused for ever is charged nothing."""
+    bucket = TokenBucket.from_rate("60/minute", 3, strict=True, clock=clock)
+
+    take(RateLimiter(bucket, dry_run=True), 5)
+
+    assert owed(bucket) == 0
+
+
+def test_acquire_with_a_policy_of_its_own_only_counts_as_well(bucket):
+    """A call that says how long to wait is counted so."""
+    limiter = RateLimiter(bucket, dry_run=True)
+    for options, charged in (({}, 2), ({"block": False}, 2), ({"timeout": 1}, 4)):
+        enter(limiter, 2, **options)
+        assert owed(bucket) == charged
+
+
+PAYERS = {"taken": 0, "in line": 2, "refused": 2}
+
+
+@pytest.mark.parametrize("in_task", [False, True])
+@pytest.mark.parametrize("payer", PAYERS)
+def test_correct_a_counted_permit_corrects_what_it_was_charged(bucket, payer, in_task):
+    """Settling and refunding work as they would; what was charged nothing stays so."""
+    limiter = RateLimiter(bucket, block=payer != "refused", dry_run=True)
+    if PAYERS[payer]:
+        bucket.allow(PAYERS[payer])
+    permit = (await_permit if in_task else enter)(limiter, 2)
+    charged = owed(bucket)
+    assert charged == PAYERS[payer] + 2 * (payer != "refused")
+
+    permit.settle(1)
+    assert owed(bucket) == charged - (payer != "refused")
+    permit.refund()
+    permit.refund()
+    assert owed(bucket) == PAYERS[payer]
+    with pytest.raises(RuntimeError, match="refunded"):
+        permit.settle(1)
+    assert owed(bucket) == PAYERS[payer]
+
+
+def test_read_levels_of_a_counted_permit_tells_what_is_known(bucket):
+    """A call that would have been refused has the levels of its refusal."""
+    limiter = RateLimiter(bucket, block=False, dry_run=True)
+
+    assert enter(limiter, 2).levels[None].available_tokens == 1
+    assert enter(limiter, 2).levels[None].available_tokens == 1
+
+
+@pytest.mark.parametrize("take", [enter, await_permit])
+def test_acquire_a_group_counts_each_bucket(clock, take):
+    """A mapping is counted of the buckets that it names, all or nothing."""
+    a, b = TokenBucket(3, 1, clock=clock), TokenBucket(5, 1, clock=clock)
+    limiter = RateLimiter(BucketGroup(a=a, b=b), block=False, dry_run=True)
+
+    for cost in ({"a": 2, "b": 1}, {"a": 2}, {"a": 1, "b": 5}, {"b": 4}):
+        take(limiter, cost)
+
+    assert (owed(a), owed(b)) == (2, 5)
+
+
+def test_call_decorated_function_only_counts(clock):
+    """`@rate_limited(dry_run=True)` lets every call pass at once."""
+
+    @rate_limited(2, 1, block=False, dry_run=True, clock=clock)
+    def work(value):
+        return value
+
+    @rate_limited(2, 1, dry_run=True, clock=clock)
+    async def work_async(value):
+        return value
+
+    async def main():
+        return [await work_async(value) for value in range(5)]
+
+    assert [work(value) for value in range(5)] == asyncio.run(main()) == list(range(5))
+    assert owed(work.limiter.bucket) == 2
+    assert (owed(work_async.limiter.bucket), clock.elapsed) == (5, 0)
+
+
+def test_call_plain_function_of_a_coroutine_in_a_task_only_counts(clock):
+    """A client's plain function is called at once in a loop too, whatever is there."""
+    bucket = TokenBucket(1, 1, clock=clock)
+
+    async def fetch():
+        return "done"
+
+    def sdk():
+        return fetch()
+
+    sdk.__wrapped__ = fetch
+
+    async def main():
+        limited = RateLimiter(bucket, dry_run=True)(sdk)
+        return [await limited() for _ in range(3)]
+
+    assert asyncio.run(main()) == ["done"] * 3
+    assert owed(bucket) == 3
+
+
+def test_acquire_by_key_counts_each_key(clock):
+    """A keyed limiter that only counts does so for each key."""
+    limiters = KeyedRateLimiter(lambda: TokenBucket(2, 1, clock=clock), block=False, dry_run=True)
+    for _ in range(5):
+        enter(limiters["ada"])
+    enter(limiters["bob"])
+
+    assert [owed(limiters[key].bucket) for key in ("ada", "bob")] == [2, 1]
+
+
+def test_decorate_by_key_only_counts(clock):
+    """A decorator with a key as well."""
+    limited = rate_limited(1, 1, block=False, dry_run=True, key=len, clock=clock)(str.upper)
+
+    assert [limited(text) for text in ("a", "b", "cc")] == ["A", "B", "CC"]
+
+
+@pytest.mark.parametrize("wrong", [0, 1, None, "yes"])
+def test_make_with_a_dry_run_that_is_no_bool_raises(bucket, wrong):
+    """P22: A switch is True or False."""
+    for make in (
+        lambda: RateLimiter(bucket, dry_run=wrong),
+        lambda: KeyedRateLimiter(list, dry_run=wrong),
+        lambda: rate_limited(1, 1, dry_run=wrong),
+    ):
+        with pytest.raises(TypeError, match="dry_run must be True or False"):
+            make()
+
+
+def test_repr_says_that_it_only_counts(bucket):
+    """Whoever looks at a limiter sees that it limits nothing."""
+    assert repr(RateLimiter(bucket, dry_run=True)).endswith("timeout=None, dry_run=True)")
+    assert "dry_run" not in repr(RateLimiter(bucket))
