@@ -5,7 +5,8 @@ from .bucket_group import BucketGroup
 from .clock import Clock
 from .decorators import rate_limited
 from .exceptions import BackendError, CostExceedsCapacity, RateLimitExceeded
-from .keyed import KeyedRateLimiter, per_instance
+from .instances import per_instance
+from .keyed import KeyedRateLimiter
 from .limiter import RateLimiter
 from .permit import AsyncPermit, Permit
 from .token_bucket import TokenBucket

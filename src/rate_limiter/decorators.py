@@ -11,8 +11,10 @@ from .bucket import BaseBucket
 from .callables import takes_self
 from .charges import Cost, charging
 from .clock import Clock
-from .keyed import InstanceRateLimiter, KeyedRateLimiter, bucket_maker, per_instance
+from .instances import InstanceRateLimiter, per_instance
+from .keyed import KeyedRateLimiter
 from .limiter import RateLimiter
+from .many_limiters import bucket_maker
 from .rates import Number, parse_rate, shown
 from .token_bucket import TokenBucket
 

@@ -1,149 +1,30 @@
-"""One limiter for each key, or for each instance."""
+"""One limiter for each key."""
 
 from __future__ import annotations
 
 import heapq
-import inspect
 import itertools
 import weakref
 from collections.abc import Callable, Hashable, Iterator
-from functools import partial
 from itertools import islice
 from operator import setitem
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic
 
-from .bucket import BaseBucket
-from .bucket_group import BucketGroup
 from .clock import Clock, seconds
+from .entries import GONE, Entry, chain, unhashable
 from .exceptions import RateLimitExceeded
-from .limiter import B_co, RateLimiter, check_policy
+from .limiter import B_co, RateLimiter
+from .many_limiters import ManyLimiters, bucket_maker
 from .memory.transaction import Write, step
-from .rates import Number, parse_rates, shown
-from .token_bucket import TokenBucket
+from .rates import Number, shown
 
-__all__ = ["InstanceRateLimiter", "KeyedRateLimiter", "bucket_maker", "per_instance"]
+__all__ = ["KeyedRateLimiter"]
 
 _SWEPT = 8  # keys looked at for each that is added: what lingers is a fraction of what is in use
-_MOST_TRIED = 64  # full buckets found to be held by somebody, until a new key is refused
-
-V_co = TypeVar("V_co", covariant=True)
+_MOST_TRIED = 64  # full buckets that a refused key finds to be held by somebody before it gives up
 
 
-_OF_KEY = {
-    **{name: f"{name}()" for name in ("acquire", "cost")},
-    **{name: f"bucket.{name}()" for name in ("allow", "try_consume", "wait", "wait_async")},
-}
-
-
-class _Limiters(Generic[V_co]):
-    """Limiters with the same policy, each with a bucket of its own."""
-
-    def __init__(
-        self,
-        make_bucket: Callable[..., Any],
-        *,
-        block: bool,
-        timeout: Number | None,
-        dry_run: bool = False,
-    ) -> None:
-        if isinstance(make_bucket, BaseBucket) or not callable(make_bucket):
-            raise TypeError(
-                "make_bucket must be callable and return a new bucket, as in "
-                f"lambda: TokenBucket(10, 5); got {shown(make_bucket)}"
-            )
-        check_policy(block, timeout, dry_run)
-        self._make_bucket = _given_a_key(make_bucket)
-        self._policy: dict[str, Any] = {"block": block, "timeout": timeout, "dry_run": dry_run}
-        self._begin()
-
-    def _begin(self) -> None:
-        """Start without any limiter."""
-        self._entries: dict[Any, Any] = {}
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError(
-            f"a live {type(self).__name__} cannot be pickled or copied: the copy would be a second "
-            "limit for each key; share it by reference, and make one in each process"
-        )
-
-    if not TYPE_CHECKING:  # for common mistakes: say what to write instead
-
-        def _needs_a_key(self, *_: Any, **__: Any) -> NoReturn:
-            raise TypeError(
-                f"a {type(self).__name__} has a limiter for each key: use "
-                "'with limiters[key].acquire():', or "
-                "'@rate_limited(capacity, rate, key=...)' for a function"
-            )
-
-        __call__ = __enter__ = __exit__ = __aenter__ = __aexit__ = _needs_a_key
-
-        def __getattr__(self, name: str) -> NoReturn:
-            where = _OF_KEY.get(name)
-            there = f"; it has a limiter for each key: limiters[key].{where}" if where else ""
-            raise AttributeError(f"a {type(self).__name__} has no {name!r}{there}")
-
-    # Not a collection: by their fallbacks `iter` and `in` would make buckets for 0, 1, 2 ...
-    __iter__ = None
-    __contains__ = None
-
-    def __len__(self) -> int:
-        """Return how many limiters there are now."""
-        return len(self._entries)
-
-    def _make_limiter(self, key: Any, bucket: Any = None) -> RateLimiter[Any]:
-        bucket = self._make_bucket(key) if bucket is None else bucket
-        return RateLimiter(bucket, **self._policy)
-
-    def __repr__(self) -> str:
-        policy = f"timeout={self._policy['timeout']}" if self._policy["block"] else "block=False"
-        return f"{type(self).__name__}({len(self)} limiters, {policy})"
-
-    def _move_to(self, clock: Clock) -> Any:
-        """Begin anew on another clock; return what `_move_back` needs."""
-        state, make_bucket = vars(self).copy(), self._make_bucket
-        moved: list[tuple[weakref.ref[BaseBucket], Any]] = []
-
-        def make_on_clock(key: Any) -> BaseBucket:
-            bucket: BaseBucket = make_bucket(key)
-            moved.append((weakref.ref(bucket), bucket._move_to(clock)))
-            return bucket
-
-        self._make_bucket = make_on_clock
-        self._begin()
-        return state, moved
-
-    def _move_back(self, state: Any) -> None:
-        """Go on as before `_move_to`."""
-        attributes, moved = state
-        vars(self).update(attributes)
-        for reference, state_of_bucket in reversed(moved):
-            bucket = reference()
-            if bucket is not None:
-                bucket._move_back(state_of_bucket)
-
-
-def _given_a_key(make_bucket: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Return a function that makes the bucket of a key, whether or not `make_bucket` takes it."""
-    try:
-        inspect.signature(make_bucket).bind()
-    except TypeError:
-        return make_bucket
-    except ValueError:  # written in C, it does not say
-        pass
-    return partial(_make_for_any, make_bucket)
-
-
-def _make_for_any(make_bucket: Callable[[], Any], _: Any) -> Any:
-    bucket = make_bucket()
-    if isinstance(bucket, BaseBucket) and bucket._core._stored:
-        raise TypeError(
-            f"make_bucket must take the key and name the {type(bucket).__name__} after it; "
-            "as it is, all keys would share one bucket"
-        )
-    return bucket
-
-
-class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
+class KeyedRateLimiter(ManyLimiters[RateLimiter[B_co]], Generic[B_co]):
     """Keep one limiter for each key: each user, host or tenant on its own.
 
         limiters = KeyedRateLimiter(lambda: TokenBucket(capacity=10, tokens_per_second=5))
@@ -224,10 +105,10 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
     def _begin(self) -> None:
         self._entries = {}  # by hash: no keys are compared within a step (P38)
         self._count = 0
-        self._unswept: Iterator[_Entry] = iter(())
+        self._unswept: Iterator[Entry] = iter(())
         # Only when crowded: a heap of entries by the nanosecond at which they can be dropped, or an
         # earlier one. It only says where to look, so no key is lost when threads disturb it.
-        self._queue: list[tuple[int, int, _Entry]] = []
+        self._queue: list[tuple[int, int, Entry]] = []
         self._order = itertools.count()
 
     def __len__(self) -> int:
@@ -246,20 +127,23 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
                 first of them can be dropped (None if all that are full are held by somebody).
             TypeError: The key is not hashable.
         """
-        entries: dict[int, _Entry] = self._entries
+        entries: dict[int, Entry] = self._entries
         try:
             entry = entries.get(hash(key))
         except TypeError:
-            raise TypeError(f"a key must be hashable, got a {type(key).__name__}") from None
+            raise unhashable(key) from None
         if entry is not None and (entry.key is key or entry.key == key):
             limiter: RateLimiter[B_co] | None = entry.limiter
             if limiter is not None:
                 return limiter
         return self._add(key)  # new, or behind another of the same hash, or about to be dropped
 
-    def _find(self, key: Hashable) -> _Entry | None:
-        chain = _chain(self._entries.get(hash(key)))
-        return next((entry for entry in chain if entry.key is key or entry.key == key), None)
+    def _find(self, key: Hashable) -> Entry | None:
+        try:
+            entries = chain(self._entries.get(hash(key)))
+        except TypeError:
+            raise unhashable(key) from None
+        return next((entry for entry in entries if entry.key is key or entry.key == key), None)
 
     def _add(self, key: Hashable) -> RateLimiter[B_co]:
         """Return the limiter of a key that is new, or is about to be dropped."""
@@ -277,9 +161,9 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
             if limiter is not None:
                 return limiter
 
-    def _insert(self, key: Hashable, made: Any, first: _Entry | None) -> Any:
+    def _insert(self, key: Hashable, made: Any, first: Entry | None) -> Any:
         """Add a key, unless others came or went meanwhile, or there is no room any more."""
-        entry = _Entry(key, made, first)
+        entry = Entry(key, made, first)
         if not step(self._link, entry):
             return None
         if 2 * self._count < self._max_keys or len(self._queue) > 2 * self._max_keys:
@@ -288,7 +172,7 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
             heapq.heappush(self._queue, (made.bucket._core._now(), next(self._order), entry))
         return made
 
-    def _link(self, entry: _Entry) -> tuple[bool, list[Write]]:
+    def _link(self, entry: Entry) -> tuple[bool, list[Write]]:
         if self._entries.get(entry.number) is not entry.next or self._count >= self._max_keys:
             return False, []
         return True, [
@@ -304,14 +188,14 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
         for entry in entries:
             self._drop_if_idle(entry)
 
-    def _all(self) -> list[_Entry]:
+    def _all(self) -> list[Entry]:
         """Return all entries there are."""
         while True:
             try:
                 entries = list(self._entries.values())
             except RuntimeError:  # a finalizer has changed them meanwhile
                 continue
-            return [entry for first in entries for entry in _chain(first)]
+            return [entry for first in entries for entry in chain(first)]
 
     def _make_room(self, now: int) -> None:
         """Drop an idle key if none is free, or refuse until there is one."""
@@ -319,7 +203,7 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
             return
         if not self._queue:  # equal instants in order are a heap
             self._queue = [(now, next(self._order), entry) for entry in self._all()]
-        held: list[_Entry] = []
+        held: list[Entry] = []
         while (
             self._count >= self._max_keys
             and len(held) < _MOST_TRIED
@@ -349,11 +233,11 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
                 return max(instant, now)
         return None
 
-    def _full_in(self, entry: _Entry) -> int:
+    def _full_in(self, entry: Entry) -> int:
         limiter = entry.limiter or self._revive(entry)
         return 0 if limiter is None else limiter.bucket._full_in()
 
-    def _drop_if_idle(self, entry: _Entry) -> None:
+    def _drop_if_idle(self, entry: Entry) -> None:
         """Drop a key if its bucket is full and nobody holds it."""
         limiter = entry.limiter
         if limiter is not None:
@@ -374,26 +258,26 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
             return
         self._revive(entry)
 
-    def _revive(self, entry: _Entry) -> RateLimiter[Any] | None:
+    def _revive(self, entry: Entry) -> RateLimiter[Any] | None:
         """Return the limiter of an entry that was let go, made anew; None if it is gone."""
         let_go = entry.let_go_of
-        if let_go is not None and let_go is not _GONE:
+        if let_go is not None and let_go is not GONE:
             life, alias = let_go
             bucket = life()
             step(entry.take_back, self._make_limiter(entry.key, bucket or alias))
         return entry.limiter
 
-    def _unlink(self, entry: _Entry) -> tuple[bool, list[Write]]:
+    def _unlink(self, entry: Entry) -> tuple[bool, list[Write]]:
         if entry.limiter is not None or entry.gone:
             return entry.gone, []
         number = entry.number
-        first: _Entry = self._entries[number]
+        first: Entry = self._entries[number]
         writes: list[Write] = [
-            (setattr, (entry, "let_go_of", _GONE)),
+            (setattr, (entry, "let_go_of", GONE)),
             (setattr, (self, "_count", self._count - 1)),
         ]
         if first is not entry:
-            first = next(before for before in _chain(first) if before.next is entry)
+            first = next(before for before in chain(first) if before.next is entry)
             return True, [*writes, (setattr, (first, "next", entry.next))]
         if entry.next is not None:
             return True, [*writes, (setitem, (self._entries, number, entry.next))]
@@ -412,120 +296,3 @@ class KeyedRateLimiter(_Limiters[RateLimiter[B_co]], Generic[B_co]):
         limiter = None if entry is None else entry.limiter or self._revive(entry)
         if limiter is not None:
             limiter.bucket._reset()
-
-
-def _chain(entry: _Entry | None) -> Iterator[_Entry]:
-    """Yield an entry and those behind it, whose keys have the same hash."""
-    while entry is not None:
-        yield entry
-        entry = entry.next
-
-
-_GONE = "gone"
-
-
-class _Entry:
-    """A key in use.
-
-    Attributes:
-        key: The key.
-        number: Its hash.
-        limiter: Its limiter; None while it is being dropped.
-        next: The next entry whose key has the same hash.
-        let_go_of: While it is being dropped: a weak reference to the bucket, and an alias of it;
-            `_GONE` when it has been.
-    """
-
-    __slots__ = ("key", "let_go_of", "limiter", "next", "number")
-
-    def __init__(self, key: Hashable, limiter: RateLimiter[Any], behind: _Entry | None) -> None:
-        self.key = key
-        self.number = hash(key)
-        self.limiter: RateLimiter[Any] | None = limiter
-        self.next = behind
-        self.let_go_of: Any = None
-
-    @property
-    def gone(self) -> bool:
-        """Whether it has been dropped."""
-        return self.let_go_of is _GONE
-
-    def let_go(
-        self, limiter: RateLimiter[Any], life: Any, alias: BaseBucket
-    ) -> tuple[bool, list[Write]]:
-        """Compute the step that lets go of the limiter; its result is whether it still had it."""
-        if self.limiter is not limiter:
-            return False, []
-        return True, [
-            (setattr, (self, "let_go_of", (life, alias))),
-            (setattr, (self, "limiter", None)),
-        ]
-
-    def take_back(self, limiter: RateLimiter[Any]) -> tuple[None, list[Write]]:
-        """Compute the step that gives it a limiter again, unless it has one or is gone."""
-        if self.limiter is not None or self.gone:
-            return None, []
-        return None, [(setattr, (self, "limiter", limiter)), (setattr, (self, "let_go_of", None))]
-
-
-def bucket_maker(
-    rate: str, capacity: Number | None, *, strict: bool = False, clock: Clock | None = None
-) -> Callable[[], Any]:
-    """Return a function that makes a bucket of a rate in words, or a group of several.
-
-    Raises:
-        TypeError: `rate` is not a string.
-        ValueError: `rate` cannot be read, or there are several rates and a capacity.
-    """
-    several = len(parse_rates(rate)) > 1
-    if several and capacity is not None:
-        raise ValueError(
-            f"a capacity goes with a single rate, got capacity={shown(capacity)} and "
-            f"{shown(rate)}; leave it out: each rate has its count for a capacity"
-        )
-    if several:
-        make: Callable[[], Any] = partial(BucketGroup.from_rate, rate, strict=strict, clock=clock)
-    else:
-        make = partial(TokenBucket.from_rate, rate, capacity, strict=strict, clock=clock)
-    make()  # so that what cannot be made is refused now
-    return make
-
-
-class InstanceRateLimiter(_Limiters["tuple[weakref.ref[Any], RateLimiter[Any]]"]):
-    """Keep one limiter for each instance, told apart by identity, for as long as it lives."""
-
-    def __getitem__(self, instance: Any) -> RateLimiter[Any]:
-        """Return the limiter of an instance.
-
-        Raises:
-            TypeError: The instance cannot be referenced weakly.
-        """
-        entry: tuple[Any, RateLimiter[Any]] | None = self._entries.get(id(instance))
-        return (self._add(instance) if entry is None else entry)[1]
-
-    def _add(self, instance: Any) -> tuple[weakref.ref[Any], RateLimiter[Any]]:
-        key = id(instance)
-        entries: dict[int, tuple[weakref.ref[Any], RateLimiter[Any]]] = self._entries
-        try:
-            life = weakref.ref(instance, lambda _: entries.pop(key, None))
-        except TypeError:
-            raise TypeError(
-                f"key=per_instance needs instances that can be referenced weakly, which "
-                f"{type(instance).__name__} does not allow; add '__weakref__' to its __slots__, "
-                "or use a key function"
-            ) from None
-        mine: tuple[weakref.ref[Any], RateLimiter[Any]] = life, self._make_limiter(instance)
-        return entries.setdefault(key, mine)
-
-
-def per_instance(*args: Any, **_: Any) -> Any:
-    """Use as `key=per_instance` to give each instance of a class a bucket of its own.
-
-    The instance is held weakly and told apart by identity: it may be unhashable or equal to others.
-
-    Raises:
-        TypeError: The call has no instance.
-    """
-    if not args:
-        raise TypeError("key=per_instance is for methods, and this call has no self")
-    return args[0]

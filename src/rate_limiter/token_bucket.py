@@ -8,10 +8,10 @@ from typing import Any, Self
 from .bucket import Level, Receipt, Tokens
 from .clock import SYSTEM_CLOCK, Clock
 from .memory.bucket import LocalBucket
+from .memory.changes import restate, settle_one
 from .memory.group import LocalGroup, join
 from .memory.ledger import FastPath, Ledger
 from .memory.line import Prices
-from .memory.steps import restate, settle_one
 from .memory.transaction import run
 from .rates import (
     Number,

@@ -30,27 +30,11 @@ from ..sleeping import (
     warn_of_blocking,
 )
 from .abandoned import drop_abandoned, forget_sleeper, note_sleeper
+from .changes import correct, give_back, pause, reprice, reset, resume, settle
 from .ledger import Ledger
 from .levels import Snapshot, full_in, level_of, scarcest, unpaused
 from .line import Prices, Waiter
-from .steps import (
-    Answer,
-    ask,
-    correct,
-    due_of_waiter,
-    enter,
-    give_back,
-    in_turn,
-    leave,
-    look,
-    look_at,
-    pause,
-    reprice,
-    reset,
-    resume,
-    settle,
-    take,
-)
+from .steps import Answer, ask, due_of_waiter, enter, in_turn, leave, look, look_at, take
 from .transaction import run
 
 __all__ = ["LocalBucket"]

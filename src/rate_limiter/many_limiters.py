@@ -1,0 +1,155 @@
+"""Limiters with a policy in common, each with a bucket of its own."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from .bucket import BaseBucket
+from .bucket_group import BucketGroup
+from .clock import Clock
+from .limiter import RateLimiter, check_policy
+from .rates import Number, parse_rates, shown
+from .token_bucket import TokenBucket
+
+__all__ = ["ManyLimiters", "bucket_maker"]
+
+V_co = TypeVar("V_co", covariant=True)
+_OF_KEY = {
+    **{name: f"{name}()" for name in ("acquire", "cost")},
+    **{name: f"bucket.{name}()" for name in ("allow", "try_consume", "wait", "wait_async")},
+}
+
+
+class ManyLimiters(Generic[V_co]):
+    """Limiters with the same policy, each with a bucket of its own."""
+
+    def __init__(
+        self,
+        make_bucket: Callable[..., Any],
+        *,
+        block: bool,
+        timeout: Number | None,
+        dry_run: bool = False,
+    ) -> None:
+        if isinstance(make_bucket, BaseBucket) or not callable(make_bucket):
+            raise TypeError(
+                "make_bucket must be callable and return a new bucket, as in "
+                f"lambda: TokenBucket(10, 5); got {shown(make_bucket)}"
+            )
+        check_policy(block, timeout, dry_run)
+        self._make_bucket = _given_a_key(make_bucket)
+        self._policy: dict[str, Any] = {"block": block, "timeout": timeout, "dry_run": dry_run}
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start without any limiter."""
+        self._entries: dict[Any, Any] = {}
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            f"a live {type(self).__name__} cannot be pickled or copied: the copy would be a second "
+            "limit for each key; share it by reference, and make one in each process"
+        )
+
+    if not TYPE_CHECKING:  # for common mistakes: say what to write instead
+
+        def _needs_a_key(self, *_: Any, **__: Any) -> NoReturn:
+            raise TypeError(
+                f"a {type(self).__name__} has a limiter for each key: use "
+                "'with limiters[key].acquire():', or "
+                "'@rate_limited(capacity, rate, key=...)' for a function"
+            )
+
+        __call__ = __enter__ = __exit__ = __aenter__ = __aexit__ = _needs_a_key
+
+        def __getattr__(self, name: str) -> NoReturn:
+            where = _OF_KEY.get(name)
+            there = f"; it has a limiter for each key: limiters[key].{where}" if where else ""
+            raise AttributeError(f"a {type(self).__name__} has no {name!r}{there}")
+
+    # Not a collection: by their fallbacks `iter` and `in` would make buckets for 0, 1, 2 ...
+    __iter__ = None
+    __contains__ = None
+
+    def __len__(self) -> int:
+        """Return how many limiters there are now."""
+        return len(self._entries)
+
+    def _make_limiter(self, key: Any, bucket: Any = None) -> RateLimiter[Any]:
+        bucket = self._make_bucket(key) if bucket is None else bucket
+        return RateLimiter(bucket, **self._policy)
+
+    def __repr__(self) -> str:
+        policy = f"timeout={self._policy['timeout']}" if self._policy["block"] else "block=False"
+        return f"{type(self).__name__}({len(self)} limiters, {policy})"
+
+    def _move_to(self, clock: Clock) -> Any:
+        """Begin anew on another clock; return what `_move_back` needs."""
+        state, make_bucket = vars(self).copy(), self._make_bucket
+        moved: list[tuple[weakref.ref[BaseBucket], Any]] = []
+
+        def make_on_clock(key: Any) -> BaseBucket:
+            bucket: BaseBucket = make_bucket(key)
+            moved.append((weakref.ref(bucket), bucket._move_to(clock)))
+            return bucket
+
+        self._make_bucket = make_on_clock
+        self._begin()
+        return state, moved
+
+    def _move_back(self, state: Any) -> None:
+        """Go on as before `_move_to`."""
+        attributes, moved = state
+        vars(self).update(attributes)
+        for reference, state_of_bucket in reversed(moved):
+            bucket = reference()
+            if bucket is not None:
+                bucket._move_back(state_of_bucket)
+
+
+def _given_a_key(make_bucket: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Return a function that makes the bucket of a key, whether or not `make_bucket` takes it."""
+    try:
+        inspect.signature(make_bucket).bind()
+    except TypeError:
+        return make_bucket
+    except ValueError:  # written in C, it does not say
+        pass
+    return partial(_make_for_any, make_bucket)
+
+
+def _make_for_any(make_bucket: Callable[[], Any], _: Any) -> Any:
+    bucket = make_bucket()
+    if isinstance(bucket, BaseBucket) and bucket._core._stored:
+        raise TypeError(
+            f"make_bucket must take the key and name the {type(bucket).__name__} after it; "
+            "as it is, all keys would share one bucket"
+        )
+    return bucket
+
+
+def bucket_maker(
+    rate: str, capacity: Number | None, *, strict: bool = False, clock: Clock | None = None
+) -> Callable[[], Any]:
+    """Return a function that makes a bucket of a rate in words, or a group of several.
+
+    Raises:
+        TypeError: `rate` is not a string.
+        ValueError: `rate` cannot be read, or there are several rates and a capacity.
+    """
+    several = len(parse_rates(rate)) > 1
+    if several and capacity is not None:
+        raise ValueError(
+            f"a capacity goes with a single rate, got capacity={shown(capacity)} and "
+            f"{shown(rate)}; leave it out: each rate has its count for a capacity"
+        )
+    if several:
+        make: Callable[[], Any] = partial(BucketGroup.from_rate, rate, strict=strict, clock=clock)
+    else:
+        make = partial(TokenBucket.from_rate, rate, capacity, strict=strict, clock=clock)
+    make()  # so that what cannot be made is refused now
+    return make
