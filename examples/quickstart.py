@@ -18,17 +18,17 @@ from urllib.request import ProxyHandler, build_opener
 
 from rate_limiter import RateLimiter, TokenBucket
 
-CAPACITY, RATE = 40, 60  # what the server advertises: tokens at once, tokens per second
+CAPACITY, RATE = 20, 24  # what the server advertises: tokens at once, tokens per second
 COSTS = {"/item": 1, "/report": 4}  # and how many tokens each path costs
-PATHS = ["/item", "/item", "/item", "/report"] * 5
+PATHS = ["/item", "/item", "/item", "/report"] * 2
 TOO_MANY_REQUESTS = 429
 BEGAN = time.monotonic()
 
 # Requests travel for unequal times, so what leaves evenly arrives bunched. If those times differ by
 # up to J seconds, what arrives within T seconds may have left within T + J: RATE * J tokens more
-# than the bucket grants in T. Staying 35 tokens below the server's capacity allows for a J of
-# 35 / 60 = 0.58 s, and costs nothing in the long run, because the rate is the server's own.
-limiter = RateLimiter(TokenBucket(capacity=CAPACITY - 35, tokens_per_second=RATE))
+# than the bucket grants in T. Staying 15 tokens below the server's capacity allows for a J of
+# 15 / 24 = 0.62 s, and costs nothing in the long run, because the rate is the server's own.
+limiter = RateLimiter(TokenBucket(capacity=CAPACITY - 15, tokens_per_second=RATE))
 
 opener = build_opener(ProxyHandler({}))  # to this machine, whatever proxy is set
 
@@ -167,7 +167,7 @@ def main() -> int:
         threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
         urls = [f"http://127.0.0.1:{server.server_port}{path}" for path in PATHS]
         print("  time  mode       requests  longest call   429s")
-        unlimited = run("unlimited", fetch_unlimited, urls * 2)
+        unlimited = run("unlimited", fetch_unlimited, urls * 6)
         time.sleep(CAPACITY / RATE)  # by then the server's count of it has run out
         modes = [
             run("decorated", fetch_decorated, urls),
