@@ -18,7 +18,7 @@ _GONE = "cannot settle a permit that is refunded"
 
 
 class Door(Protocol):
-    """What admits: a limiter."""
+    """The limiter that a permit asks."""
 
     @property
     def _bucket(self) -> Any:
@@ -27,7 +27,7 @@ class Door(Protocol):
 
     @property
     def _fast(self) -> Any:
-        """What has the fast path; see `BaseBucket._at_once`."""
+        """The bucket whose fast path to try, or a stand-in; see `BaseBucket._at_once`."""
         ...
 
     def _admit(self, tokens: Tokens) -> Admission:
@@ -66,7 +66,7 @@ class BasePermit:
 
     @property
     def waited(self) -> float:
-        """How long its tokens were waited for, in seconds."""
+        """How long it waited for its tokens, in seconds."""
         return self._waited if self._state is _ENTERED else 0.0
 
     @property
@@ -138,7 +138,7 @@ class BasePermit:
         raise RuntimeError("a permit is entered once; call acquire() again for more tokens")
 
     def _payer_for(self, action: str) -> Payer:
-        """Return what was charged; the states differ only in that it is remembered or known."""
+        """Return the payer: the bucket itself after the fast path, otherwise the one noted."""
         state = self._state
         if state is _AT_ONCE:
             payer: Payer = self._door._bucket

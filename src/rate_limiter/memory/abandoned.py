@@ -1,7 +1,7 @@
 """Waiters whose event loop was closed: their tasks will never run again, so they are dropped.
 
-A loop tells nobody that it is closed. So each loop's waiters are noted here, and whoever comes to a
-bucket where it may matter looks at the loops, of which there are few.
+A loop tells nobody that it was closed. So the waiters of each loop are noted here, and calls that
+may meet a line look at the loops, of which there are few.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _waiters: dict[Any, dict[Waiter, None]] = {}  # by loop
 
 
 def note_sleeper(loop: Any, waiter: Waiter) -> None:
-    """Note that a waiter sleeps in a loop; None stands for whatever is never abandoned."""
+    """Note that a waiter sleeps in a loop; None stands for threads and trio."""
     if loop is not None:
         waiters = _waiters.setdefault(loop, {})
         waiters[waiter] = None

@@ -100,7 +100,7 @@ class LocalBucket(Bucket):
 
     @property
     def level(self) -> Level:
-        """What the bucket is like right now; of a group, the scarcest of its buckets."""
+        """What the bucket is like right now; of a group, the scarcest of each value."""
         return scarcest(list(self._levels(self._look_at(self._now())).values()))
 
     @property
@@ -113,7 +113,7 @@ class LocalBucket(Bucket):
 
     @abstractmethod
     def _prices(self, tokens: Tokens) -> Prices:
-        """Return what a cost is in each ledger, or refuse it; a bucket of no cost is left out."""
+        """Return the price of a cost in each ledger, or refuse it; a part of 0 is left out."""
 
     @abstractmethod
     def _uses(self, actual: Tokens, taken: Tokens) -> Prices:
@@ -258,7 +258,7 @@ class LocalBucket(Bucket):
 
     def _levels(self, after: Any) -> Levels:
         now, *rest = after
-        shots = rest[0] if len(rest) == 1 else [unpaused(*rest)]  # the fast path tells in its way
+        shots = rest[0] if len(rest) == 1 else [unpaused(*rest)]  # the fast path has its own form
         levels = [level_of(shot, now) for shot in shots]
         return dict(zip(self._labels, levels, strict=True))
 

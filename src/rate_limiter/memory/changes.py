@@ -40,10 +40,10 @@ __all__ = [
 
 
 def reprice(draft: Draft, now: int, waiter: Waiter, prices: Prices) -> bool:
-    """Let a waiter pay another price, served or not; return whether it has not left.
+    """Change what a waiter pays, served or not; return False if it has left.
 
     Raises:
-        ValueError: It waits, and has no place in the line of a bucket that it is to pay.
+        ValueError: It still waits, and is not in the line of one of these buckets.
     """
     work = draft[waiter]
     if work.left:
@@ -69,7 +69,7 @@ def reprice(draft: Draft, now: int, waiter: Waiter, prices: Prices) -> bool:
 
 
 def correct(draft: Draft, now: int, prices: Prices) -> None:
-    """Charge more for what has been taken before, or give back what is below zero."""
+    """Charge these prices on top, or give them back if they are below zero."""
     for ledger, extra in prices:
         correct_one(draft, ledger, extra, now)
     serve(draft, [ledger for ledger, _ in prices], now)
@@ -92,16 +92,16 @@ def settle_one(receipt: Any, ledger: Ledger, tokens: Exact, used: Exact, now: in
 
 
 def settle(receipt: Any, taken: Prices, used: Prices, now: int) -> Result:
-    """Let a permit have paid what was used, of the buckets that are named.
+    """Correct what a permit has paid, in the buckets that are named.
 
     Args:
-        receipt: What the permit knows of its payment.
-        taken: What it was taken for.
-        used: What was used.
+        receipt: The permit.
+        taken: What it was admitted for.
+        used: What it really used.
         now: Now, in nanoseconds.
 
     Returns:
-        Whether it has been done; a permit that has been refunded is not settled.
+        Whether it was settled; False for a permit that has been refunded.
     """
     if receipt._paid is REFUNDED:
         return False, ()
@@ -154,10 +154,10 @@ def resume(draft: Draft, now: int, members: Members) -> None:
 
 
 def reset(draft: Draft, now: int, members: Members) -> bool:
-    """Fill buckets, and serve those in line as if it cost them nothing there.
+    """Fill buckets, and serve everybody in their lines for nothing.
 
     Returns:
-        Whether it is done; a step takes only so many out of a line.
+        Whether it is done; one step takes only a part of a long line.
     """
     for ledger in members:
         begin_change(draft, ledger, now)

@@ -1,4 +1,4 @@
-"""Working copies of what a step changes, and the writes that make the originals like them."""
+"""Working copies of what a step changes, and the writes that copy them back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Changeable(Protocol):
 
 
 class Table(dict[Any, Any]):
-    """A dictionary in which what is not there is 0; the kind that steps change key by key."""
+    """A dictionary that steps change key by key; a missing key has the value 0."""
 
     __slots__ = ()
 
@@ -35,12 +35,12 @@ class Table(dict[Any, Any]):
         return 0
 
     def keys_of_all(self) -> Iterable[Any]:
-        """Return the keys of what is there, or has been until now."""
+        """Return all keys, also those that this step removes."""
         return self
 
 
 class _Overlay(Table):
-    """What a step puts into a table."""
+    """The changes of a step to a table."""
 
     __slots__ = ("original",)
 
@@ -54,7 +54,7 @@ class _Overlay(Table):
         return (*self.original, *self)
 
     def writes(self) -> Iterator[Write]:
-        """Yield what makes the table like this; it holds no zeros."""
+        """Yield the writes that make the changes; a zero removes its key."""
         for key, value in self.items():
             if value:
                 yield setitem, (self.original, key, value)
@@ -63,7 +63,7 @@ class _Overlay(Table):
 
 
 class Draft(dict[Any, Any]):
-    """What a step will have changed, while it computes.
+    """The state as it will be after a step, while the step computes.
 
     `draft[thing]` is a working copy of a thing, made when first asked for, to be read and changed;
     references in it lead to originals. `draft.get(thing, thing)` is for reading alone.
@@ -74,7 +74,7 @@ class Draft(dict[Any, Any]):
     def __init__(self) -> None:
         self._others: list[Write] = []
         self._seen = JOURNAL.record
-        self.moved: list[Any] = []  # whose lines somebody has left, or may be served earlier
+        self.moved: list[Any] = []  # ledgers whose lines have moved, or may move earlier
 
     def check(self) -> None:
         """Raise `Outdated` if something else was published since the draft was begun."""
@@ -99,7 +99,7 @@ class Draft(dict[Any, Any]):
         return copy
 
     def add(self, thing: Any) -> None:
-        """Note a new thing, which nobody else knows yet: it is changed itself."""
+        """Add a new thing, which only this step knows yet, so that it is changed directly."""
         self[thing] = thing
 
     def set(self, thing: Any, name: str, value: Any) -> None:
@@ -111,7 +111,7 @@ class Draft(dict[Any, Any]):
         self._others.append((setitem, (JOURNAL.wakes, object(), sleeper)))
 
     def writes(self) -> Iterator[Write]:
-        """Yield what makes all originals like their working copies."""
+        """Yield the writes that make all originals equal to their working copies."""
         for thing, copy in self.items():
             if copy is not thing:
                 yield from _differences(thing, copy)

@@ -17,7 +17,7 @@ __all__ = ["LocalGroup", "join"]
 
 
 class LocalGroup(LocalBucket):
-    """What decides for a group of buckets in this process; see `BucketGroup`."""
+    """A group of buckets in this process, as one bucket; see `BucketGroup`."""
 
     __slots__ = ("_labels", "_leaves", "_members")
 

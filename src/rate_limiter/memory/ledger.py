@@ -6,7 +6,7 @@ nothing is refilled, nothing drifts. Taking tokens moves it later, refunding mov
 time passing does the rest. This is the virtual scheduling form of the generic cell rate algorithm
 (ITU-T I.371, annex A), kept in integers so that no comparison needs a tolerance.
 
-This file alone says how `full_at` moves. Instants called `now`, `due` and `closed_until` are
+The rules by which `full_at` moves are here. Instants called `now`, `due` and `closed_until` are
 nanoseconds of the bucket's clock; `full_at`, `base` and prices are in units of the limit.
 """
 
@@ -30,12 +30,12 @@ class Ledger:
 
     Attributes:
         limit: The capacity and the rate.
-        full_at: When the bucket is full, in units; what was granted, and nothing else.
+        full_at: When the bucket is full, in units. It counts grants only: no pause, no waiters.
         closed_until: The end of a pause in nanoseconds; None without one. The first change after
             the end folds it into `full_at`.
         line: The callers who wait; None if nobody does.
-        fast: The limit while nobody waits and no pause is on; None otherwise. The fast path needs
-            no other look.
+        fast: The limit while nobody waits and no pause is on; None otherwise. It is all that the
+            fast path has to look at.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("closed_until", "fast", "full_at", "limit", "line")
@@ -65,10 +65,10 @@ class Ledger:
         return max(self.full_at, self.closed_until * limit.scale + limit.head_start)
 
     def due(self, base: int, price: int, left: int) -> int:
-        """Return when a price could be served, in nanoseconds: the one answer to that question.
+        """Return when a price could be served, in nanoseconds. Nothing else computes this.
 
         Args:
-            base: When the bucket is full, in units, those ahead served.
+            base: When the bucket is full, in units, once the waiters ahead are served.
             price: The price, in units.
             left: The nanosecond before which nobody is served, such as when the one ahead leaves.
         """
@@ -79,8 +79,8 @@ class Ledger:
     def served(self, base: int, price: int, due: int) -> int:
         """Return the base after a price was served at `due`.
 
-        If that was later than its tokens were there, as when another bucket of a group held it up,
-        what was above the capacity has overflowed.
+        If its tokens had been there earlier, because another bucket of a group held it up, the
+        tokens that came in beyond the capacity meanwhile are lost.
         """
         limit = self.limit
         if -((limit.span - base - price) // limit.scale) < due:
@@ -93,7 +93,7 @@ class Ledger:
             self.full_at, self.closed_until = self.base, None
 
     def floor(self, now: int, head: int) -> int:
-        """Return the least that `full_at` may count as at `now`: no token overflows.
+        """Return the least that `full_at` may be at `now`: below it, tokens are above the capacity.
 
         Args:
             now: Now, in nanoseconds.
@@ -104,13 +104,13 @@ class Ledger:
         return now * limit.scale - max(head - limit.span, 0)
 
     def corrected(self, units: int, floor: int) -> int:
-        """Return `full_at` after more was charged, or if it is below zero, given back."""
+        """Return `full_at` after these units were charged, or given back if they are below zero."""
         if units > 0:
             return max(self.full_at, floor) + units
         return max(self.full_at + units, min(self.full_at, floor))
 
     def cut(self, floor: int) -> None:
-        """Let what is above the capacity overflow."""
+        """Drop the tokens above the capacity."""
         self.full_at = max(self.full_at, floor)
 
     def pause(self, until: int) -> None:

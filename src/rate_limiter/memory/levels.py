@@ -18,10 +18,10 @@ class Snapshot(NamedTuple):
 
     Attributes:
         limit: The limit.
-        base: When it is full, in units, those who wait not counted.
+        base: When it is full, in units, without the prices of the waiters.
         closed_until: The end of a pause in nanoseconds, or None.
         waiting: How many callers wait.
-        booked: What they wait for, in units.
+        booked: The sum of their prices, in units.
     """
 
     limit: Limit
@@ -47,7 +47,7 @@ def snapshot(draft: dict[Any, Any], ledger: Ledger) -> Snapshot:
 
 
 def full_in(shot: Snapshot, now: int) -> int:
-    """Return the nanoseconds until the bucket is full, those who wait served."""
+    """Return the nanoseconds until the bucket is full and all waiters have been served."""
     return max(-(-(shot.base + shot.booked) // shot.limit.scale) - now, 0)
 
 
@@ -67,7 +67,7 @@ def level_of(shot: Snapshot, now: int) -> Level:
 
 
 def scarcest(levels: list[Level]) -> Level:
-    """Return the level of several buckets of which all are needed."""
+    """Return the level of a group: of each value the scarcest among its buckets."""
     if len(levels) == 1:
         return levels[0]
     return Level(

@@ -1,8 +1,9 @@
-"""The line of those who wait: first come, first served, in one bucket or in several at once.
+"""The line of waiters: first come, first served, in one bucket or in several at once.
 
 A caller who cannot be served stands in the line of each bucket that it needs, and is served when it
-is first in all of them and all its tokens have accrued. Nobody serves anybody: time does. Here is
-who stands where; `planning` says when each is served, and `steps` what a call does.
+is first in all of them and all its tokens have come in. No thread serves the line: each step serves
+those whose time has come. This file says who stands where, `planning` when each waiter is served,
+and `steps` what a call does.
 """
 
 from __future__ import annotations
@@ -32,23 +33,23 @@ __all__ = [
 ]
 
 Prices: TypeAlias = Sequence[tuple[Ledger, Exact]]
-"""What to take, in tokens, from which ledger."""
+"""The ledgers to take from, and how many tokens from each."""
 
 _orders = itertools.count()
 
 
 class Waiter:
-    """Someone who waits, in one line or in several, or whose tokens were there at once.
+    """A caller who waits, in one line or in several, or a reservation.
 
     Args:
-        sleeper: Whom to wake; None if nobody sleeps, as for a reservation.
+        sleeper: The thread or task to wake; None for a reservation, for which nobody sleeps.
 
     Attributes:
         places: Where it stands or has stood; none before it joins and after it has left.
         served: Whether it has its tokens.
-        left: Whether it has given them back, or given up.
+        left: Whether it has given its tokens back, or left the line.
         alarm: The nanosecond at which the sleeper wakes by itself.
-        order: Larger than that of everybody who joined before.
+        order: The order of joining; larger than that of everybody who joined before.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("alarm", "left", "order", "places", "served")
@@ -70,7 +71,7 @@ class Place:
     Attributes:
         price: What it costs, in tokens.
         number: Its number in the sums of the line.
-        others: The other ledgers that its waiter needs as well.
+        others: The other ledgers that its waiter needs.
         ahead, behind: The places next to it.
         asleep_ahead, asleep_behind: The places next to it among those of sleepers.
     """
@@ -113,9 +114,9 @@ class Line:
         nodes: The sums of the prices; see `sums`.
         left: The nanosecond before which nobody else is served: when the last one was, or when
             something changed for the better.
-        plan: When each is served, if some stand in other lines as well; see `planning`.
-        linked: How many reservations stand in this line and in that of each other ledger. They
-            sleep nowhere: what moves them up moves those behind them in the other lines.
+        plan: When each waiter is served, if some stand in other lines as well; see `planning`.
+        linked: For each other ledger, how many reservations stand in its line and in this one. No
+            sleeper is woken for them, so when they move up, both lines have to be looked at.
     """
 
     STATE: ClassVar[tuple[str, ...]] = (
@@ -150,7 +151,7 @@ def next_order() -> int:
 
 
 def line_of_one(place: Place, now: int) -> Line:
-    """Return a new line in which somebody stands alone, who waits for nothing else."""
+    """Return a new line with one place, whose waiter stands in no other line."""
     line = Line(now)
     line.first = line.last = place
     line.waiting = line.size = 1
@@ -202,7 +203,7 @@ def take_out(draft: Draft, place: Place) -> None:
     if line.plan is not None:
         plan = draft[line.plan]
         plan.dues[waiter] = 0
-        if not line.joint:  # from now on the sums say when the others are served
+        if not line.joint:  # from now on the sums suffice for the others
             plan.tails[place.ledger] = 0
             line.plan = None
     if not line.waiting:
@@ -210,7 +211,7 @@ def take_out(draft: Draft, place: Place) -> None:
 
 
 def change_price(draft: Draft, place: Place, price: Exact) -> None:
-    """Let a place in line cost something else."""
+    """Change the price of a place."""
     work, ledger = draft[place], draft[place.ledger]
     line, price = draft[ledger.line], in_units(price, ledger)
     change(line.nodes, place.number, line.size, price - work.price)
@@ -240,7 +241,7 @@ def _new_place(
 
 
 def in_units(price: Exact, ledger: Ledger) -> Exact:
-    """Return a price without what is less than a unit, so that sums are sums of units."""
+    """Round a price down to whole units, so that sums of prices are whole units as well."""
     if type(price) is int:
         return price
     return exact_tokens(units_of(price, ledger.limit), ledger.limit)

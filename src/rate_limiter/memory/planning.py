@@ -1,4 +1,4 @@
-"""When each of those who wait is served.
+"""When each waiter is served.
 
 In the line of one bucket that is a sum: a place is served when its price and those ahead of it have
 accrued. A waiter who needs several buckets is held up by the slowest, and holds up those behind it
@@ -32,14 +32,14 @@ __all__ = [
 _LONG_AGO = -(2**200)  # nanoseconds; before any clock's zero
 
 Tail: TypeAlias = tuple[int, int]
-"""What a newcomer finds at the end of a line: the base in units, and when the last one leaves."""
+"""The end of a line as a newcomer finds it: the base in units, and when the last waiter leaves."""
 
 
 class Plan:
     """When the waiters in a family of lines are served.
 
     Attributes:
-        valid: Whether nothing has changed since.
+        valid: Whether nothing has changed since the plan was made.
         dues: The nanosecond at which each waiter is served.
         tails: The end of each line.
     """
@@ -55,7 +55,7 @@ class Plan:
 
 
 def due_at_head(draft: Draft, waiter: Waiter) -> int:
-    """Return when a waiter who is first wherever it stands is served."""
+    """Return when a waiter is served who is first in all its lines."""
     dues: list[int] = []
     for place in draft.get(waiter, waiter).places:
         ledger = draft.get(place.ledger, place.ledger)
@@ -65,7 +65,7 @@ def due_at_head(draft: Draft, waiter: Waiter) -> int:
 
 
 def due_of(draft: Draft, waiter: Waiter) -> int:
-    """Return when someone who waits is served, if nothing changes."""
+    """Return when a waiter is served if nothing changes."""
     places = draft.get(waiter, waiter).places
     place = places[0]
     ledger = draft.get(place.ledger, place.ledger)
@@ -86,13 +86,13 @@ def first_place(draft: Draft, ledger: Ledger) -> Place | None:
 
 
 def extend_plan(draft: Draft, waiter: Waiter, due: int, tails: list[Tail]) -> None:
-    """Note in the plan, if one is needed, that a newcomer stands at the end of its lines now.
+    """Add a newcomer, who stands at the end of its lines, to their plan if they need one.
 
     Args:
         draft: Where its places are.
         waiter: The newcomer.
         due: When it is served.
-        tails: What it has found at the ends of its lines.
+        tails: The ends of its lines as it found them.
     """
     places = draft[waiter].places
     lines = [draft[draft[place.ledger].line] for place in places]
@@ -116,7 +116,7 @@ def extend_plan(draft: Draft, waiter: Waiter, due: int, tails: list[Tail]) -> No
 
 
 def drop_plan(draft: Draft, ledger: Ledger) -> None:
-    """Forget the plan, for something has changed in a line that it covers."""
+    """Mark the plan of a line as outdated, because something has changed there."""
     line = draft.get(ledger, ledger).line
     plan = None if line is None else draft.get(line, line).plan
     if plan is not None:
@@ -124,7 +124,7 @@ def drop_plan(draft: Draft, ledger: Ledger) -> None:
 
 
 def tail_of(draft: Draft, ledger: Ledger, now: int) -> Tail:
-    """Return what a newcomer finds at the end of a line in which nobody's time has come."""
+    """Return the end of a line as a newcomer finds it, once all who are due have been served."""
     work = draft.get(ledger, ledger)
     if work.line is None:
         return max(work.base, now * work.limit.scale), now
@@ -152,7 +152,7 @@ def _new_plan(draft: Draft) -> Plan:
 
 
 def _make_plan(draft: Draft, ledger: Ledger) -> Plan:
-    """Play through a line and all that share waiters with it, directly or through others."""
+    """Plan a line and all lines that share waiters with it, directly or not."""
     plan = _new_plan(draft)
     waiters: dict[Waiter, None] = {}
     tails: dict[Ledger, Tail] = {}
@@ -182,7 +182,7 @@ _order = attrgetter("order")  # it does not change once a waiter has joined
 def _play(
     draft: Draft, waiter: Waiter, family: dict[Ledger, Ledger], tails: dict[Ledger, Tail]
 ) -> int:
-    """Serve a waiter at the ends of its lines, and return when."""
+    """Return when a waiter at the ends of its lines is served, and move the ends behind it."""
     steps, due = [], _LONG_AGO
     for place in draft.get(waiter, waiter).places:
         ledger = family[place.ledger]

@@ -1,4 +1,4 @@
-"""Serve whose time has come, change what the others wait for, and say whom to wake."""
+"""Serve the waiters whose time has come, change levels, and name the sleepers to wake."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOO_MUCH = "tokens must be at most what comes back in 100 years"
 
 
 def correct_one(draft: Draft, ledger: Ledger, extra: Exact, now: int) -> None:
-    """Charge more for what has been taken, or give back what is below zero."""
+    """Charge these tokens on top, or give them back if they are below zero."""
     begin_change(draft, ledger, now)
     work = draft[ledger]
     floor = work.floor(now, head_price(draft, ledger))
@@ -39,7 +39,7 @@ def correct_one(draft: Draft, ledger: Ledger, extra: Exact, now: int) -> None:
 
 
 def units_to_correct(extra: Exact, limit: Limit) -> int:
-    """Convert tokens to units, or if they are below zero, what is given back."""
+    """Convert tokens to units; below zero they are given back."""
     if type(extra) is int:
         return extra * limit.unit
     return units_of(extra, limit) if extra >= 0 else -units_of(-extra, limit)
@@ -56,13 +56,13 @@ def check_debt(limit: Limit, full_at: int, now: int) -> None:
 
 
 def begin_change(draft: Draft, ledger: Ledger, now: int) -> None:
-    """Prepare for a change of what was planned."""
+    """Prepare a change of a ledger: its plan is outdated, and a pause that is over is folded in."""
     drop_plan(draft, ledger)
     draft[ledger].end_pause(now)
 
 
 def end_change(draft: Draft, ledger: Ledger, now: int) -> None:
-    """Note that nobody is served for what has changed before it has, and who may go fast."""
+    """Finish a change of a ledger: nobody is served before it, and the fast path is on or off."""
     work = draft[ledger]
     if work.line is not None:
         draft.moved.append(ledger)
@@ -72,16 +72,16 @@ def end_change(draft: Draft, ledger: Ledger, now: int) -> None:
 
 
 def serve(draft: Draft, ledgers: Iterable[Ledger], now: int) -> bool:
-    """Serve whose time has come; return whether that is everybody."""
+    """Serve the waiters whose time has come; return False if one step could not serve them all."""
     pending, served = list(ledgers), 0
     while pending:
-        draft.check()  # or a line that changes meanwhile might lead around for ever
+        draft.check()  # or the loop might never end in a line that a handler has changed
         place = first_place(draft, pending.pop())
         if place is None:
             continue
         places = draft.get(place.waiter, place.waiter).places
         ahead = [p.ledger for p in places if first_place(draft, p.ledger) is not p]
-        if ahead:  # whoever is first there came earlier, so this comes to an end
+        if ahead:  # the first one there joined earlier, so this ends
             pending.extend(ahead)
             continue
         due = due_at_head(draft, place.waiter)
@@ -96,7 +96,7 @@ def serve(draft: Draft, ledgers: Iterable[Ledger], now: int) -> bool:
 
 
 def serve_one(draft: Draft, waiter: Waiter, due: int, now: int) -> None:
-    """Give a waiter who is first wherever it stands its tokens, as of `due`."""
+    """Give a waiter who is first in all its lines its tokens, as of `due`."""
     work = draft[waiter]
     for place in work.places:
         ledger = draft[place.ledger]
@@ -114,9 +114,9 @@ def serve_one(draft: Draft, waiter: Waiter, due: int, now: int) -> None:
 
 
 def rouse(draft: Draft) -> None:
-    """Wake the first sleepers of lines that moved, if their time comes before their alarm.
+    """Wake the first sleepers of lines that moved, if they are due before their alarm.
 
-    Those behind follow when they have been served: so there is no herd (P13).
+    Each of them wakes the next one when it has been served, so no crowd wakes at once (P13).
     """
     pending = list(dict.fromkeys(draft.moved))
     found = set(pending)
@@ -135,7 +135,7 @@ def rouse(draft: Draft) -> None:
 def _rouse_one(draft: Draft, waiter: Waiter) -> None:
     places = draft.get(waiter, waiter).places
     if waiter.sleeper is None or any(_first_asleep(draft, p.ledger) is not p for p in places):
-        return  # the last of those who sleep ahead of it rouses it
+        return  # it is woken when the last sleeper ahead of it has been served
     due = due_of(draft, waiter)
     if due < draft.get(waiter, waiter).alarm:
         draft[waiter].alarm = due

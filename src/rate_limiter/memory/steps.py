@@ -1,7 +1,7 @@
 """What callers do with a bucket, each in one step: take, stand in line, look, leave.
 
-Those that meet a line go through `in_turn`, which first serves whose time has come, and last says
-whom to wake. Nothing here changes anything: `transaction.run` makes the results true.
+Those that meet a line go through `in_turn`, which first serves the waiters whose time has come, and
+last names the sleepers to wake. Nothing here changes anything: `transaction.run` does the writes.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ Members: TypeAlias = Sequence[Ledger]
 
 
 class Answer(NamedTuple):
-    """What someone who asks for tokens is told.
+    """The answer to a caller who asks for tokens.
 
     Attributes:
         served: Whether the tokens have been taken.
-        due: The nanosecond at which they are, or could be, there; None for never.
-        slowest: The index of the bucket that holds up longest.
-        after: What every bucket is like after it.
+        due: The nanosecond at which they are there, or could be; None for never.
+        slowest: The index of the bucket that holds the caller up longest.
+        after: What each bucket is like after the decision.
     """
 
     served: bool
@@ -68,11 +68,11 @@ class Answer(NamedTuple):
     after: tuple[Snapshot, ...]
 
 
-_TAKEN = Answer(served=True, due=0, slowest=0, after=())  # for who wants to know no more
+_TAKEN = Answer(served=True, due=0, slowest=0, after=())  # for callers that need no more
 
 
 def in_turn(act: Callable[..., Any], ledgers: Iterable[Ledger], now: int, *args: Any) -> Result:
-    """Serve whose time has come in these lines, act, and say whom to wake."""
+    """Serve the waiters of these lines whose time has come, act, and name the sleepers to wake."""
     draft = Draft()
     if not serve(draft, ledgers, now):
         return UNFINISHED, draft.writes()
@@ -82,7 +82,7 @@ def in_turn(act: Callable[..., Any], ledgers: Iterable[Ledger], now: int, *args:
 
 
 def take(prices: Prices, members: Members, now: int) -> Result:
-    """Take tokens that are there now, or none; more than the capacity never are."""
+    """Take tokens if they are there now; a cost above the capacity never is."""
     charges = _charges(prices, now)
     if charges is None:
         return in_turn(_take, _ledgers(prices), now, prices, members)
@@ -112,7 +112,7 @@ def enter(
 def _enter_alone(
     waiter: Waiter, ledger: Ledger, price: Exact, members: Members, longest: int | None, now: int
 ) -> Result:
-    """Join nobody in the line of one bucket, the commonest of all waits, without a draft."""
+    """Begin the line of a single bucket, the commonest of all waits, without a draft."""
     limit = ledger.limit
     price = in_units(price, ledger)
     units, full_at = units_of(price, limit), max(ledger.full_at, now * limit.scale)
@@ -136,11 +136,11 @@ def ask(draft: Draft, now: int, prices: Prices, members: Members, at_once: bool)
     """Tell when tokens could be taken.
 
     Args:
-        draft: Where it is asked.
+        draft: The state.
         now: Now, in nanoseconds.
-        prices: What for.
-        members: Whose snapshots to return.
-        at_once: Whether all of them must be there at one time: more than a capacity never are.
+        prices: What to take.
+        members: The ledgers whose snapshots to return.
+        at_once: Whether a price above the capacity is refused, because it is never there at once.
     """
     due: int | None
     due, slowest, _ = _find_due(draft, now, prices)
@@ -158,18 +158,18 @@ def join(
     """Take tokens that are there now, or stand in line for them.
 
     Args:
-        draft: Where it stands.
+        draft: The state.
         now: Now, in nanoseconds.
-        waiter: Who asks.
-        prices: What for.
-        members: Whose snapshots to return.
+        waiter: The caller.
+        prices: What to take.
+        members: The ledgers whose snapshots to return.
         longest: The longest acceptable wait in nanoseconds; None accepts any.
 
     Returns:
         The answer. If the wait is too long, nothing has been taken.
 
     Raises:
-        ValueError: The wait is longer than 100 years, which is too long for anybody.
+        ValueError: The wait would be longer than 100 years.
     """
     due, slowest, tails = _find_due(draft, now, prices)
     for index, (ledger, price) in enumerate(prices):
@@ -195,13 +195,13 @@ def join(
 
 
 def look(waiter: Waiter, members: Members, now: int) -> Result:
-    """Let a sleeper that woke see whether it was served; if not, its alarm is set anew."""
+    """Tell a sleeper that woke whether it was served; if not, set its alarm again."""
     places = waiter.places
     ledgers = [place.ledger for place in places]
     line = ledgers[0].line if len(ledgers) == 1 else None
     if line is None or line.waiting > 1 or line.first is not places[0]:
         return in_turn(_look, ledgers, now, waiter, members)
-    ledger, limit = ledgers[0], ledgers[0].limit  # it is alone: the same without a draft
+    ledger, limit = ledgers[0], ledgers[0].limit  # it is alone in line: the same without a draft
     units = units_of(places[0].price, limit)
     due = ledger.due(ledger.base, units, line.left)
     if due > now:
@@ -223,12 +223,12 @@ def _look(draft: Draft, now: int, waiter: Waiter, members: Members) -> tuple[Sna
 
 
 def look_at(draft: Draft, now: int, members: Members) -> tuple[Snapshot, ...]:
-    """Return what buckets are like, those served whose time has come."""
+    """Return what the buckets are like, after all who are due were served."""
     return snapshots(draft, members)
 
 
 def due_of_waiter(draft: Draft, now: int, waiter: Waiter) -> int:
-    """Return when a waiter is served, if nothing changes; now if it has been, or has left."""
+    """Return when a waiter is served if nothing changes; `now` if it was served or has left."""
     seen = draft.get(waiter, waiter)
     return now if seen.served or seen.left else due_of(draft, waiter)
 
@@ -255,7 +255,7 @@ def _leave(draft: Draft, now: int, waiter: Waiter) -> None:
         first = first_place(draft, place.ledger) is place
         begin_change(draft, place.ledger, now)
         take_out(draft, place)
-        if first:  # whoever is next is served now at the earliest (P1)
+        if first:  # the next one is served now at the earliest (P1)
             draft[place.ledger].cut(now * draft[place.ledger].limit.scale)
         end_change(draft, place.ledger, now)
     ledgers = [place.ledger for place in work.places]
@@ -273,7 +273,7 @@ def _ledgers(prices: Prices) -> list[Ledger]:
 
 
 def _charges(prices: Prices, now: int) -> list[Write] | None:
-    """Return what takes tokens that are there where nobody waits; None if that cannot be."""
+    """Return the writes that take tokens where nobody waits; None if they are not there."""
     charges: list[Write] = []
     for ledger, price in prices:
         limit = ledger.fast

@@ -2,8 +2,9 @@
 
 An interrupt, a signal handler, a finalizer, a fork or a MemoryError may come between any two lines.
 So a step reads and computes, changes nothing, and returns the writes that make its result true.
-They are *published* by one statement and then carried out. Whoever comes next, be it a handler amid
-the step, another thread after an interrupt or a forked child, first carries out what was published.
+They are *published* by one statement and then carried out. The next step, be it of a handler within
+this one, of another thread after an interrupt or of a forked child, first carries out what was
+published.
 Every write sets a value, whatever was there before, so it may be carried out twice (P19).
 
     def take(account, cost):            # computes; called again if a handler came in between
@@ -13,8 +14,8 @@ Every write sets a value, whatever was there before, so it may be carried out tw
 
     step(take, account, 3)
 
-Threads exclude each other by one lock, held for a step. No code of the user's runs under it: what
-belongs to the caller (numbers, keys, clocks) is read before, and sleepers are woken after (P38).
+Threads exclude each other by one lock, held for a step. No code of the user's is called under it:
+numbers, keys and clocks are read before, and sleepers are woken after (P38).
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 __all__ = ["JOURNAL", "UNFINISHED", "Outdated", "Result", "Wakeable", "Write", "run", "step"]
 
 Write: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
-"""A call that sets a value. It must be one into C that neither calls Python nor makes an object:
-`setattr`, `operator.setitem` or `dict.pop`."""
+"""A function and its arguments; calling it sets or removes a value. The function must be in C and
+neither call Python nor make an object: `setattr`, `operator.setitem` or `dict.pop`."""
 Result: TypeAlias = tuple[Any, Iterable[Write]]
-"""What a computation returns: what it is worth, and the writes that make it true."""
+"""What a computation returns: its result, and the writes that make it true."""
 UNFINISHED = object()
 T = TypeVar("T")
 
-# Without an interpreter lock, a statement is not alone: the fast path of a bucket always keeps off.
+# Without an interpreter lock, other threads run amid a statement: the fast path is never taken.
 _FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class Outdated(Exception):
-    """What a step has read was changed meanwhile, by a handler that interrupted it."""
+    """A handler that interrupted a step has changed what the step has read."""
 
 
 class Wakeable(Protocol):
@@ -57,9 +58,9 @@ class Journal:
     Attributes:
         record: The writes that were published last.
         carried: The last record whose writes are all done.
-        busy: Whether somebody is within a step, or was when an interrupt came. The fast path of a
-            bucket keeps away; the next step makes up for what an interrupt has left behind.
-        wakes: Who is to be woken, by a key of each wake-up; a write of the step that found so.
+        busy: Whether a step is under way, or was when an interrupt ended it. The fast path of a
+            bucket is not taken then; the next step clears what an interrupt has left.
+        wakes: The sleepers to wake, each under a key of its own; steps add them by their writes.
     """
 
     __slots__ = ("busy", "carried", "record", "wakes")
@@ -78,11 +79,11 @@ _lock = RLock()
 
 
 def run(compute: Callable[..., Result], *args: Any) -> Any:
-    """Run steps until one is final, and wake whom they, or interrupted ones before, found.
+    """Run a step until it is finished, and wake the sleepers that it or an interrupted one named.
 
     Args:
         compute: As for `step`. It may return `UNFINISHED` after a part of what is to be done: then
-            it is called again in a step of its own, so that others get their turn in between.
+            it is called again in another step, so that other threads get the lock in between.
         args: What it is called with.
     """
     while True:
@@ -95,7 +96,7 @@ def run(compute: Callable[..., Result], *args: Any) -> Any:
 
 
 def step(compute: Callable[..., tuple[T, Iterable[Write]]], *args: Any) -> T:
-    """Let a computation's writes come true, all or none, and return its result.
+    """Run a computation, do all of its writes or none, and return its result.
 
     Args:
         compute: Returns a result and the writes that make it true. It must change nothing itself,
@@ -109,7 +110,7 @@ def step(compute: Callable[..., tuple[T, Iterable[Write]]], *args: Any) -> T:
 
 
 def _owned() -> bool:
-    """Tell whether this thread has the lock: a step of its own has been interrupted by this one."""
+    """Tell whether this thread holds the lock: this step interrupts another one of its own."""
     return bool(_lock._is_owned())  # type: ignore[attr-defined]
 
 
@@ -126,7 +127,7 @@ def _step(
         except Exception:
             if journal.record is seen:
                 raise
-            continue  # it has read half of what a handler has changed meanwhile
+            continue  # a handler has changed half of what it has read
         if not record:
             if journal.record is seen:
                 break
@@ -150,12 +151,12 @@ def _carry_out(journal: Journal) -> list[Write]:
             # have carried out this record, published its own, and gone on from there.
             if journal.record is record and journal.carried is not record: write(*args)  # fmt: skip  # noqa: E701
         journal.carried = record if journal.record is record else journal.carried
-    record.clear()  # what it refers to may go; it is known by its identity from now on
+    record.clear()  # release what it refers to; only its identity is needed from now on
     return record
 
 
 def _wake_all() -> None:
-    """Wake everybody who is to be woken. A wake-up too many does no harm, one too few would."""
+    """Wake all noted sleepers. One wake-up too many does no harm; one too few would."""
     wakes = JOURNAL.wakes
     while wakes:
         try:
@@ -163,7 +164,7 @@ def _wake_all() -> None:
         except RuntimeError:  # somebody has added or removed one meanwhile
             continue
         for key, sleeper in pending:
-            with suppress(Exception):  # an event loop that fails is no business of this caller
+            with suppress(Exception):  # another waiter's event loop must not fail this call
                 sleeper.wake()
             wakes.pop(key, None)  # only now, for an interrupt may come before
 
