@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rate_limiter import Level
 from rate_limiter.memory.ledger import Ledger
-from rate_limiter.memory.levels import Snapshot, full_in, level_of, scarcest, snapshot
+from rate_limiter.memory.levels import Snapshot, full_in, level_of, scarcest, snapshot, unpaused
 from rate_limiter.units import read_limit
 
 NANO = 10**9
@@ -49,12 +49,12 @@ def test_tell_when_full_is_sufficient_and_tight(base, now):
     assert wait == 0 or base * 63 > (now + wait - 1) * LIMIT.scale
 
 
-def test_take_snapshot_of_what_a_step_will_write():
-    """P37: What an admission leaves is told before it is written."""
+def test_take_snapshot_counts_the_pause():
+    """P37: A bucket is told as it is, with the pause that is on."""
     ledger = Ledger(LIMIT, 7)
 
     assert snapshot({}, ledger) == Snapshot(LIMIT, 7, None, 0, 0)
-    assert snapshot({}, ledger, 9) == Snapshot(LIMIT, 9, None, 0, 0)
+    assert unpaused(LIMIT, 9) == Snapshot(LIMIT, 9, None, 0, 0)
     ledger.pause(NANO)
     assert snapshot({}, ledger).base == NANO * LIMIT.scale + 9 * LIMIT.unit
 

@@ -8,7 +8,7 @@ import pytest
 from rate_limiter import BucketGroup, RateLimiter, TokenBucket
 from rate_limiter.clock import CENTURY
 from rate_limiter.memory import bucket as bucket_module
-from rate_limiter.memory import steps
+from rate_limiter.memory import serving, steps, transaction
 from rate_limiter.memory.draft import Draft
 from rate_limiter.memory.transaction import JOURNAL
 from rate_limiter.testing import ManualClock
@@ -25,9 +25,9 @@ def clock():
 def counted(monkeypatch):
     """Count the writes of each step, and whom it serves."""
     seen = {"writes": [], "served": []}
-    run, serve_one = steps.run, steps._serve_one
+    one_step, serve_one = transaction._step, serving.serve_one
 
-    def counting_run(compute, *args):
+    def counting_step(compute, args, inside):
         def counting(*args):
             seen["served"].append(0)
             result, writes = compute(*args)
@@ -35,14 +35,14 @@ def counted(monkeypatch):
             seen["writes"].append(len(writes))
             return result, writes
 
-        return run(counting, *args)
+        return one_step(counting, args, inside)
 
     def counting_serve_one(*args):
         seen["served"][-1] += 1
         serve_one(*args)
 
-    monkeypatch.setattr(steps, "run", counting_run)
-    monkeypatch.setattr(steps, "_serve_one", counting_serve_one)
+    monkeypatch.setattr(transaction, "_step", counting_step)
+    monkeypatch.setattr(serving, "serve_one", counting_serve_one)
     return seen
 
 
@@ -198,44 +198,23 @@ def test_wait_behind_100_years_raises_for_the_next(clock):
     assert bucket.level.waiting == 1
 
 
-@pytest.mark.parametrize("moment", ["cut", "stand", "snapshots"])
 @pytest.mark.parametrize("kind", ["bucket", "group"])
-def test_reserve_that_fails_half_way_gives_back(clock, monkeypatch, moment, kind):
-    """P19: A reservation that is interrupted or fails, wherever, has cost nothing."""
-    bucket = make(clock)
-    asked = BucketGroup(bucket, make(clock)) if kind == "group" else bucket
-    cost = 4
-    wrapped = {"cut": steps.Ledger, "stand": steps, "snapshots": steps}[moment]
-    original = getattr(wrapped, moment)
-
-    def failing(*args, **options):
-        original(*args, **options)
-        raise MemoryError
-
-    monkeypatch.setattr(wrapped, moment, failing)
-    with pytest.raises(MemoryError):
-        asked.reserve(cost)
-    monkeypatch.undo()
-    assert (bucket.level.full_in, bucket.available_tokens) == (0, 10)
-
-
-@pytest.mark.parametrize("kind", ["bucket", "group"])
-@pytest.mark.parametrize("waits", [False, True])
-def test_reserve_interrupted_after_it_was_taken_gives_back(clock, monkeypatch, waits, kind):
+@pytest.mark.parametrize("cost", [4, 14], ids=["there", "waits"])
+def test_reserve_that_fails_after_it_was_taken_gives_back(clock, monkeypatch, cost, kind):
     """P11, P19: An interrupt between taking and handing out the reservation gives it all back."""
     bucket = make(clock)
     asked = BucketGroup(bucket, make(clock)) if kind == "group" else bucket
-    decide = bucket_module.decide
+    run = bucket_module.run
 
     def interrupted(compute, *args):
-        result = decide(compute, *args)
-        if len(args) > 3 and args[0] is steps.join:
+        result = run(compute, *args)
+        if compute is steps.enter:
             raise KeyboardInterrupt
         return result
 
-    monkeypatch.setattr(bucket_module, "decide", interrupted)
+    monkeypatch.setattr(bucket_module, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        asked.reserve(14 if waits else 4)
+        asked.reserve(cost)
 
     assert (bucket.level.waiting, bucket.available_tokens) == (0, 10)
 
@@ -258,8 +237,9 @@ def test_rouse_wakes_the_first_sleeper_alone(clock):
         for _ in range(3):
             await asyncio.sleep(0)
         ledger, draft = bucket._ledger, Draft()
+        draft.moved.append(ledger)
         draft[ledger].full_at -= 5 * 10**9 * ledger.limit.scale
-        steps._rouse(draft)
+        serving.rouse(draft)
         woken = [args[2] for _, args in draft.writes() if args[0] is JOURNAL.wakes]
         assert woken == [ledger.line.first.waiter.sleeper]
         for task in tasks:
