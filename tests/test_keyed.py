@@ -308,3 +308,13 @@ class Unspoken:
     @property
     def __signature__(self):
         raise ValueError("no signature")
+
+
+async def make_async(key):
+    """Return what would be awaited."""
+
+
+def test_make_keyed_limiter_with_an_async_maker_is_refused():
+    """P22: A coroutine is no bucket, which is said before there is a key, and none is left over."""
+    with pytest.raises(TypeError, match="make_bucket must be a plain function"):
+        KeyedRateLimiter(make_async)

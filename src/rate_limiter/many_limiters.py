@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from .bucket import BaseBucket
 from .bucket_group import BucketGroup
+from .callables import is_async
 from .clock import Clock
 from .limiter import RateLimiter, check_policy
 from .rates import Number, parse_rates, shown
@@ -40,6 +41,8 @@ class ManyLimiters(Generic[V_co]):
                 "make_bucket must be callable and return a new bucket, as in "
                 f"lambda: TokenBucket(10, 5); got {shown(make_bucket)}"
             )
+        if is_async(make_bucket):
+            raise TypeError("make_bucket must be a plain function; a coroutine is no bucket")
         check_policy(block, timeout, dry_run)
         self._make_bucket = _given_a_key(make_bucket)
         self._policy: dict[str, Any] = {"block": block, "timeout": timeout, "dry_run": dry_run}
