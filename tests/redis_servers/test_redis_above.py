@@ -185,7 +185,7 @@ def test_decorate_with_a_group_charges_by_mapping(world, remote, bucket, name, l
     [
         ({"nobody": 1}, r"no bucket of this group is called 'nobody'; its names are: 'calls'"),
         ({}, "a cost mapping must name at least one bucket of: 'calls'"),
-        ({"calls": 0}, "tokens must be above 0, got 0"),
+        ({"calls": -1}, "tokens must be above 0, got -1"),
     ],
 )
 def test_acquire_by_a_wrong_mapping_says_what_is_wrong(world, bucket, level, cost, error):

@@ -40,9 +40,13 @@ def test_correct_in_the_wrong_world_names_the_right_one(client, async_client, na
     awaiting = AsyncRedisTokenBucket(async_client(), name, 2, 1)
 
     with pytest.raises(TypeError, match=r"answers only in asyncio tasks.*RedisTokenBucket"):
-        awaiting._correct({}, {})
+        awaiting._settle(None, 1)
+    with pytest.raises(TypeError, match="answers only in asyncio tasks"):
+        awaiting._give_back(None)
     with pytest.raises(TypeError, match=r"would block the event loop.*AsyncRedisTokenBucket"):
-        asyncio.run(blocking._correct_async({}, {}))
+        asyncio.run(blocking._settle_async(None, 1))
+    with pytest.raises(TypeError, match="would block the event loop"):
+        asyncio.run(blocking._give_back_async(None))
     for bucket in (blocking, awaiting):
         with pytest.raises(TypeError, match="goes by the clock of its server"):
             bucket._move_back(None)

@@ -76,8 +76,8 @@ CALLS = {
     "permit.refund": lambda permit, _: permit.refund(),
     "reservation.settle": lambda _, reservation: reservation.settle(0),
     "reservation.cancel": lambda _, reservation: reservation.cancel(),
-    "allow": lambda permit, _: permit._limiter.bucket.allow(),
-    "refund": lambda permit, _: permit._limiter.bucket.refund(1),
+    "allow": lambda permit, _: permit._door.bucket.allow(),
+    "refund": lambda permit, _: permit._door.bucket.refund(1),
 }
 
 

@@ -190,7 +190,7 @@ ANSWERS = {
         "reserve for no time": ("refused", 1, 2),
         "function": ("ran",),
         "reserve": 0,
-        "at last": 0,
+        "at last": 1,
     },
 }
 
@@ -222,10 +222,10 @@ def test_call_a_group_while_away_is_answered_by_the_fallback(world, away, kind):
 
     assert answers(world, group) == ANSWERS[kind]
     if kind == "bucket":
-        assert world.run(group.allow({"a": 1})) is False
+        assert world.run(group.allow({"a": 2})) is False
         world.run(group.refund({"a": 3}))
-        assert world.run(group.allow({"a": 1})) is True
-        assert [world.run(bucket.available_tokens) for bucket in buckets] == [2, 0]
+        assert world.run(group.allow({"a": 2})) is True
+        assert [world.run(bucket.available_tokens) for bucket in buckets] == [2, 1]
 
     away.pass_over()
     assert world.run(group.available_tokens) == 10
@@ -315,7 +315,7 @@ def test_have_no_connection_left_falls_back_for_that_call_alone(redis_server, na
 
 def answer_or_failure(world, bucket):
     """Ask a bucket, which may have no fallback."""
-    if bucket._fallback is None:
+    if bucket._core._fallback is None:
         with pytest.raises(BackendError):
             world.run(bucket.allow())
     else:
@@ -551,7 +551,7 @@ INVALID = {
     "allow": (lambda run, bucket: run(bucket.allow(0)), ValueError),
     "try_consume": (lambda run, bucket: run(bucket.try_consume("1")), TypeError),
     "wait": (lambda run, bucket: run(bucket.wait(-1)), ValueError),
-    "timeout": (lambda run, bucket: run(bucket.wait(1, timeout=-1)), ValueError),
+    "timeout": (lambda run, bucket: run(bucket.wait(1, timeout=math.nan)), ValueError),
     "no timeout": (lambda run, bucket: run(bucket.wait(1, timeout="1")), TypeError),
     "reserve": (lambda run, bucket: run(bucket.reserve(math.nan)), ValueError),
     "reserve timeout": (lambda run, bucket: run(bucket.reserve(1, math.nan)), ValueError),

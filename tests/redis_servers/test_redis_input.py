@@ -38,6 +38,11 @@ ZERO = [
 ]
 REFUSED = [*NEGATIVE, *ZERO]
 NONE = [(None, TypeError)]
+NO_TIMES = [
+    *((math.nan, ValueError), (10**400, ValueError), (10**5000, ValueError)),
+    *((Decimal("NaN"), ValueError), (np.float32("nan"), ValueError)),
+    *(row for row in NEGATIVE if row[1] is TypeError),
+]
 
 
 class Whole(int):
@@ -232,10 +237,14 @@ def test_wait_past_its_deadline_tries_once(world, bucket, timeout):
 
 
 @pytest.mark.parametrize(
-    "timeout", [None, 0, 0.0, math.inf, 1e300, 1e-300, Decimal("Infinity"), Fraction(1, 3), Real(2)]
+    "timeout",
+    [
+        *(None, 0, 0.0, math.inf, 1e300, 1e-300, Decimal("Infinity"), Fraction(1, 3), Real(2)),
+        *(-1, -0.5, -1e300, -math.inf, np.float16(-1)),
+    ],
 )
 def test_wait_with_any_timeout_takes_what_is_there(world, bucket, timeout):
-    """P12: No limit, none at all and anything between are lengths of time."""
+    """P12: No limit, none at all, a deadline already past and anything between are all fine."""
     world.run(bucket.wait(1, timeout))
     world.run(bucket.reserve(1, timeout))
 
