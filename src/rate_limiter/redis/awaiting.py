@@ -6,10 +6,21 @@ import math
 from asyncio import shield
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from fractions import Fraction
 from functools import partial
 from typing import Any, NoReturn
 
-from ..bucket import Admission, AsyncBucket, AsyncReservation, Paid, Receipt, Reservation, Tokens
+from ..bucket import (
+    REFUNDED,
+    Admission,
+    AsyncBucket,
+    AsyncReservation,
+    Paid,
+    Receipt,
+    Reservation,
+    Tokens,
+    copied,
+)
 from ..clock import seconds
 from ..exceptions import BackendError
 from ..rates import Number
@@ -18,6 +29,7 @@ from .awaiting_wire import async_wire
 from .background import in_background, one_at_a_time
 from .base import Grant, Limits, RedisBucket, Reserved, fit
 from .fallback import Understudy
+from .payment import Payment
 from .script import Charges, Request, request
 
 __all__ = ["AwaitingRedisBucket"]
@@ -49,13 +61,14 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
         await self._admit_async(tokens, block=True, timeout=timeout)
 
     async def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> AsyncReservation:
+        tokens = copied(tokens)
         charges, asking = self._asking(tokens, block=True, timeout=timeout)
         try:
             reply = await self._take(charges, asking)
         except BackendError as error:
             return _LocalReservation(self._instead(error).reserve(tokens, timeout))
         grant = self._granted(charges, reply, tokens, block=True, timeout=timeout)
-        return _RedisReservation(self, grant)
+        return _RedisReservation(self, grant, tokens)
 
     async def refund(self, tokens: Tokens) -> None:
         asking = self._refunding(tokens)
@@ -114,32 +127,53 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
         self._admit(1, block=False, timeout=None)
 
     async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool:
-        change = self._begin_settling(receipt, actual)
-        if change is not None:
-            await self._correct_async(*change)
-        return change is not None
+        used = self._limits.use(actual, receipt._tokens)
+        payment = self._payment_of(receipt)
+        if payment is None:
+            return False
+        return await shield(in_background(self._settle_in_turn(receipt, payment, used)))
+
+    async def _settle_in_turn(self, receipt: Receipt, payment: Payment, used: Paid) -> bool:
+        async with payment.task_turn():
+            if receipt._paid is REFUNDED:
+                return False
+            await self._correct(payment, used)
+            return True
 
     def _give_back(self, receipt: Receipt) -> NoReturn:
         self._admit(1, block=False, timeout=None)
 
     async def _give_back_async(self, receipt: Receipt) -> None:
-        change = self._begin_giving_back(receipt)
-        if change is not None:
+        payment = self._payment_of(receipt)
+        if payment is not None:
+            await shield(in_background(self._give_back_in_turn(receipt, payment)))
+
+    async def _give_back_in_turn(self, receipt: Receipt, payment: Payment) -> None:
+        async with payment.task_turn():
+            if receipt._paid is REFUNDED:
+                return
+            receipt._paid = REFUNDED
             try:
-                await self._correct_async(*change)
+                await self._correct(payment, dict.fromkeys(payment, Fraction(0)))
             except BaseException:
-                receipt._paid = change[0]  # it may be tried again
+                receipt._paid = payment  # it may be tried again
                 raise
 
-    async def _correct_async(self, paid: Any, used: Paid) -> None:
-        asking = self._correcting(paid, used)
-        if asking is not None:
+    async def _correct(self, payment: Payment, used: Paid) -> None:
+        """Charge the difference, or give it back; whoever calls has the turn.
+
+        It runs in the background, so that a cancelled caller leaves no doubt about what was paid.
+        """
+        correction = self._correcting(payment, used)
+        if correction is not None:
+            asking, moves = correction
             try:
-                await shield(in_background(self._ask(asking)))
+                await self._ask(asking)
             except BaseException as error:  # noqa: BLE001 - raised again
-                self._note_uncorrected(error, paid, used)
+                self._note_uncorrected(error, payment, used)
                 return
-        paid.update(used)
+            payment.note(moves)
+        payment.update(used)
 
     async def _sleep(self, grant: Grant) -> None:
         """Sleep until the tokens are there; who is cancelled gives them back."""
@@ -168,6 +202,8 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
 
     async def _ask(self, asking: Request, abandoned: Callable[[Any], None] = _forget) -> Any:
         """Return the script's reply; see `BlockingRedisBucket._ask`."""
+        if not asking:
+            return 0
         self._heed_outage()
         try:
             reply = await self._wire.ask(asking, abandoned)
@@ -184,15 +220,23 @@ class _RedisReservation(Reserved, AsyncReservation):
     __slots__ = ()
 
     async def cancel(self) -> None:
-        if self._cancel_once():
-            try:
-                await shield(in_background(self._bucket._ask(self._grant.undoing())))
-            except BackendError as error:
-                self._note_failed_cancel(error)
-                self._bucket._instead(error)
+        await shield(in_background(self._cancel_in_turn()))
+
+    async def _cancel_in_turn(self) -> None:
+        async with self._grant.paid.task_turn():
+            if self._cancel_once():
+                try:
+                    await self._bucket._ask(self._grant.undoing())
+                except BackendError as error:
+                    self._note_failed_cancel(error)
+                    self._bucket._instead(error)
 
     async def settle(self, actual: Tokens) -> None:
-        await self._bucket._correct_async(self._paid(), self._bucket._paid(actual))
+        await shield(in_background(self._settle_in_turn(self._use(actual))))
+
+    async def _settle_in_turn(self, used: Paid) -> None:
+        async with self._grant.paid.task_turn():
+            await self._bucket._correct(self._payment(), used)
 
 
 class _LocalReservation(AsyncReservation):

@@ -15,6 +15,7 @@ from ..rates import Number, shown
 from .failures import BucketFailure, NoConnection, ReplyLost, TooMuch
 from .fallback import Understudy
 from .outage import Outage, outage_of
+from .payment import Payment
 from .script import Charges, Request, request
 from .terms import LONGEST
 
@@ -22,6 +23,7 @@ __all__ = ["Grant", "Limits", "RedisBucket", "Reserved", "fit"]
 
 _MICRO = 1_000  # nanoseconds in the microseconds that the server counts
 _NO_LIMIT = 2**60  # microseconds
+_NO_TICKET = b"0:0:0:0:0"  # of a place that is long left
 
 
 class Limits(Protocol):
@@ -44,8 +46,8 @@ class Limits(Protocol):
         """Return all limits, and no charge."""
         ...
 
-    def check_use(self, actual: Tokens, taken: Tokens) -> None:
-        """Refuse as the real cost what does not go with what was taken."""
+    def use(self, actual: Tokens, taken: Tokens) -> Paid:
+        """Return what was used under each limit, or refuse what does not go with what was taken."""
         ...
 
 
@@ -55,9 +57,7 @@ class Grant:
     __slots__ = ("due", "paid", "tickets")
 
     def __init__(self, charges: Charges, reply: Any, now: int) -> None:
-        self.paid: dict[Any, Fraction] = {
-            limit: Fraction(units, limit.terms.unit) for limit, units in charges
-        }
+        self.paid = Payment((limit, Fraction(units, limit.terms.unit)) for limit, units in charges)
         answer = [reply] if isinstance(reply, int) else reply
         self.tickets: list[Any] = answer[1:]
         self.due: int = now + answer[0] * _MICRO  # on the clock of this process
@@ -66,18 +66,20 @@ class Grant:
         """Return the call that gives it back."""
         paid = [(limit, round(tokens * limit.terms.unit)) for limit, tokens in self.paid.items()]
         if self.tickets:
-            return request(b"cancel", paid, tickets=self.tickets)
+            without = [_NO_TICKET] * (len(paid) - len(self.tickets))  # what only a settlement named
+            return request(b"cancel", paid, tickets=[*self.tickets, *without])
         return request(b"correct", [(limit, -units) for limit, units in paid])
 
 
 class Reserved:
     """A reservation on a server: what it is worth, and that it is given back once."""
 
-    __slots__ = ("_bucket", "_cancelled", "_grant")
+    __slots__ = ("_bucket", "_cancelled", "_grant", "_tokens")
 
-    def __init__(self, bucket: Any, grant: Grant) -> None:
+    def __init__(self, bucket: Any, grant: Grant, tokens: Tokens) -> None:
         self._bucket = bucket
         self._grant = grant
+        self._tokens = tokens
         self._cancelled = False
 
     @property
@@ -92,7 +94,12 @@ class Reserved:
         """Have it given back another time, unless that may have happened, or will not matter."""
         self._cancelled = isinstance(error, ReplyLost) or self._bucket._fallback is not None
 
-    def _paid(self) -> dict[Any, Fraction]:
+    def _use(self, actual: Tokens) -> Paid:
+        used: Paid = self._bucket._limits.use(actual, self._tokens)
+        return used
+
+    def _payment(self) -> Payment:
+        """Return what is to be corrected; it is asked for in turn."""
         if self._cancelled:
             raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
         return self._grant.paid
@@ -138,9 +145,6 @@ class RedisBucket(BaseBucket, ABC):
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
         return _never
 
-    def _paid(self, tokens: Tokens) -> Paid:
-        return self._limits.paid(tokens)
-
     def _full_in(self) -> int:
         return 0 if self._fallback is None else self._fallback._full_in()
 
@@ -185,28 +189,20 @@ class RedisBucket(BaseBucket, ABC):
         delay = seconds(reply * _MICRO)
         raise self._not_yet(tokens, delay, timeout=timeout if block else None)
 
-    def _begin_settling(self, receipt: Receipt, actual: Tokens) -> tuple[Any, Paid] | None:
-        """Return what a permit has paid and is to pay; None if it was given back."""
-        if receipt._paid is REFUNDED:
-            return None
-        self._limits.check_use(actual, receipt._tokens)
-        used = self._paid(actual)
-        return self._paid_by(receipt), used
-
-    def _begin_giving_back(self, receipt: Receipt) -> tuple[Any, Paid] | None:
-        if receipt._paid is REFUNDED:
-            return None
-        paid = self._paid_by(receipt)
-        receipt._paid = REFUNDED
-        return paid, dict.fromkeys(paid, Fraction(0))
-
-    def _paid_by(self, receipt: Receipt) -> Any:
+    def _payment_of(self, receipt: Receipt) -> Any:
+        """Return the one payment that corrections of a permit take turns at; None if refunded."""
         if receipt._paid is None:
-            receipt._paid = self._paid(receipt._tokens)
-        return receipt._paid
+            payment = Payment(self._limits.paid(receipt._tokens))
+            note = [(setattr, (receipt, "_paid", payment))]
+            step(lambda: (None, note if receipt._paid is None else []))
+        return None if receipt._paid is REFUNDED else receipt._paid
 
-    def _correcting(self, paid: Paid, used: Paid) -> Request | None:
-        """Return the call that charges what was used beyond what was paid, or gives back."""
+    def _correcting(self, paid: Paid, used: Paid) -> tuple[Request, dict[Any, Fraction]] | None:
+        """Return the call that charges what was used beyond what was paid, or gives back.
+
+        Returns:
+            The call, and what it charges; None if there is nothing to correct.
+        """
         changes = [
             (limit, round((tokens - paid.get(limit, 0)) * limit.terms.unit))
             for limit, tokens in used.items()
@@ -218,7 +214,10 @@ class RedisBucket(BaseBucket, ABC):
                     f"tokens must be at most what comes back in 100 years, "
                     f"got {shown(float(used[limit]))}"
                 )
-        return request(b"correct", charges) if charges else None
+        if not charges:
+            return None
+        moves = {limit: Fraction(units, limit.terms.unit) for limit, units in charges}
+        return request(b"correct", charges), moves
 
     def _note_uncorrected(self, error: BaseException, paid: Any, used: Paid) -> None:
         """Have it corrected another time, but give back only once what may have been (P29)."""

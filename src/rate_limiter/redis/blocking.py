@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from fractions import Fraction
 from typing import Any, NoReturn
 
-from ..bucket import Admission, Bucket, Paid, Receipt, Reservation, Tokens
+from ..bucket import REFUNDED, Admission, Bucket, Paid, Receipt, Reservation, Tokens, copied
 from ..clock import seconds
 from ..exceptions import BackendError
 from ..rates import Number
@@ -14,6 +15,7 @@ from ..sleeping import ThreadSleeper
 from .base import Grant, Limits, RedisBucket, Reserved, fit
 from .blocking_wire import wire
 from .fallback import Understudy
+from .payment import Payment
 from .script import Request, request
 
 __all__ = ["BlockingRedisBucket"]
@@ -47,13 +49,14 @@ class BlockingRedisBucket(RedisBucket, Bucket):
         )
 
     def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> Reservation:
+        tokens = copied(tokens)
         charges, asking = self._asking(tokens, block=True, timeout=timeout)
         try:
             reply = self._ask(asking)
         except BackendError as error:
             return self._instead(error).reserve(tokens, timeout)
         grant = self._granted(charges, reply, tokens, block=True, timeout=timeout)
-        return _RedisReservation(self, grant)
+        return _RedisReservation(self, grant, tokens)
 
     def refund(self, tokens: Tokens) -> None:
         asking = self._refunding(tokens)
@@ -102,33 +105,49 @@ class BlockingRedisBucket(RedisBucket, Bucket):
     async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> NoReturn:
         await self.wait_async(tokens, timeout)
 
-    def _correct(self, paid: Any, used: Paid) -> None:
-        asking = self._correcting(paid, used)
-        if asking is not None:
+    def _correct(self, payment: Payment, used: Paid) -> None:
+        """Charge the difference, or give it back; whoever calls has the turn."""
+        while (correction := self._correcting(payment, used)) is not None:
+            asking, moves = correction
             try:
                 self._ask(asking)
             except BaseException as error:  # noqa: BLE001 - raised again
-                self._note_uncorrected(error, paid, used)
+                self._note_uncorrected(error, payment, used)
                 return
-        paid.update(used)
+            payment.note(moves)  # beside what a handler has corrected meanwhile
+        payment.update(used)
 
     def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
-        change = self._begin_settling(receipt, actual)
-        if change is not None:
-            self._correct(*change)
-        return change is not None
+        used = self._limits.use(actual, receipt._tokens)
+        payment = self._payment_of(receipt)
+        if payment is None:
+            return False
+        # On one line, for an interrupt that comes on leaving a `with` block's line keeps the lock.
+        with payment.thread_turn(): return self._settle_in_turn(receipt, payment, used)  # fmt: skip  # noqa: E701
+
+    def _settle_in_turn(self, receipt: Receipt, payment: Payment, used: Paid) -> bool:
+        if receipt._paid is REFUNDED:
+            return False
+        self._correct(payment, used)
+        return True
 
     async def _settle_async(self, receipt: Receipt, actual: Tokens) -> NoReturn:
         await self.wait_async()
 
     def _give_back(self, receipt: Receipt) -> None:
-        change = self._begin_giving_back(receipt)
-        if change is not None:
-            try:
-                self._correct(*change)
-            except BaseException:
-                receipt._paid = change[0]  # it may be tried again
-                raise
+        payment = self._payment_of(receipt)
+        if payment is not None:
+            with payment.thread_turn(): self._give_back_in_turn(receipt, payment)  # fmt: skip  # noqa: E701 - as above
+
+    def _give_back_in_turn(self, receipt: Receipt, payment: Payment) -> None:
+        if receipt._paid is REFUNDED:
+            return
+        receipt._paid = REFUNDED
+        try:
+            self._correct(payment, dict.fromkeys(payment, Fraction(0)))
+        except BaseException:
+            receipt._paid = payment  # it may be tried again
+            raise
 
     async def _give_back_async(self, receipt: Receipt) -> NoReturn:
         await self.wait_async()
@@ -145,11 +164,13 @@ class BlockingRedisBucket(RedisBucket, Bucket):
             raise
 
     def _ask(self, asking: Request) -> Any:
-        """Return the script's reply.
+        """Return the script's reply; 0 without asking if nothing is asked of any bucket.
 
         Raises:
             BackendError: The server failed, or is left alone because it did a moment ago.
         """
+        if not asking:
+            return 0
         self._heed_outage()
         try:
             reply = self._wire.ask(asking)
@@ -166,6 +187,9 @@ class _RedisReservation(Reserved, Reservation):
     __slots__ = ()
 
     def cancel(self) -> None:
+        with self._grant.paid.thread_turn(): self._cancel_in_turn()  # fmt: skip  # noqa: E701 - as above
+
+    def _cancel_in_turn(self) -> None:
         if self._cancel_once():
             try:
                 self._bucket._ask(self._grant.undoing())
@@ -174,4 +198,8 @@ class _RedisReservation(Reserved, Reservation):
                 self._bucket._instead(error)
 
     def settle(self, actual: Tokens) -> None:
-        self._bucket._correct(self._paid(), self._bucket._paid(actual))
+        used = self._use(actual)
+        with self._grant.paid.thread_turn(): self._settle_in_turn(used)  # fmt: skip  # noqa: E701 - as above
+
+    def _settle_in_turn(self, used: Paid) -> None:
+        self._bucket._correct(self._payment(), used)

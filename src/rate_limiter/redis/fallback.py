@@ -16,6 +16,7 @@ from ..bucket import (
     Receipt,
     Reservation,
     Tokens,
+    copied,
 )
 from ..exceptions import RateLimitExceeded
 from ..rates import Number, shown
@@ -25,6 +26,8 @@ __all__ = ["Closed", "Fallback", "Open", "Understudy", "read_fallback"]
 
 Fallback: TypeAlias = str | BaseBucket | None
 """None, "allow", "deny", or a bucket in this process."""
+ReadUse: TypeAlias = Callable[[Tokens, Tokens], Paid]
+"""Given what was used and what was taken, returns what that is under each limit."""
 
 
 class Understudy(Payer, Protocol):
@@ -44,12 +47,12 @@ class Understudy(Payer, Protocol):
     ) -> Admission: ...
 
 
-def read_fallback(fallback: Fallback, read_paid: Callable[[Tokens], Paid]) -> Understudy | None:
+def read_fallback(fallback: Fallback, read_use: ReadUse) -> Understudy | None:
     """Return what decides while the server is away, if anything does.
 
     Args:
         fallback: What was asked for.
-        read_paid: Refuses what is no number of tokens of the bucket.
+        read_use: Reads what was used of what was taken; refuses what is no number of tokens.
 
     Raises:
         TypeError: It is neither None nor a string nor a local bucket.
@@ -65,7 +68,7 @@ def read_fallback(fallback: Fallback, read_paid: Callable[[Tokens], Paid]) -> Un
         raise TypeError(f"{accepted}, got {shown(fallback)} ({type(fallback).__name__})")
     if fallback not in ("allow", "deny"):
         raise ValueError(f"{accepted}, got {shown(fallback)}")
-    return (Open if fallback == "allow" else Closed)(read_paid)
+    return (Open if fallback == "allow" else Closed)(read_use)
 
 
 class Open:
@@ -73,8 +76,8 @@ class Open:
 
     available_tokens = math.inf
 
-    def __init__(self, read_paid: Callable[[Tokens], Paid]) -> None:
-        self._read_paid = read_paid
+    def __init__(self, read_use: ReadUse) -> None:
+        self._read_use = read_use
 
     def allow(self, tokens: Tokens = 1) -> bool:
         """Admit."""
@@ -82,7 +85,7 @@ class Open:
 
     def reserve(self, tokens: Tokens = 1, timeout: Number | None = None) -> Reservation:
         """Admit."""
-        return _Free(self._read_paid)
+        return _Free(self._read_use, copied(tokens))
 
     def refund(self, tokens: Tokens) -> None:
         """Do nothing."""
@@ -107,7 +110,7 @@ class Open:
         return {}
 
     def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
-        self._read_paid(actual)
+        self._read_use(actual, receipt._tokens)
         return receipt._paid is not REFUNDED
 
     async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool:
@@ -151,10 +154,11 @@ class Closed(Open):
 class _Free(Reservation):
     """A reservation of what is not counted."""
 
-    __slots__ = ("_cancelled", "_read_paid")
+    __slots__ = ("_cancelled", "_read_use", "_tokens")
 
-    def __init__(self, read_paid: Callable[[Tokens], Paid]) -> None:
-        self._read_paid = read_paid
+    def __init__(self, read_use: ReadUse, tokens: Tokens) -> None:
+        self._read_use = read_use
+        self._tokens = tokens
         self._cancelled = False
 
     @property
@@ -167,4 +171,4 @@ class _Free(Reservation):
     def settle(self, actual: Tokens) -> None:
         if self._cancelled:
             raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
-        self._read_paid(actual)
+        self._read_use(actual, self._tokens)

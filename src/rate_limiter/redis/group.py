@@ -95,7 +95,7 @@ def _joint_fallback(members: Members[RedisBucket], limits: SeveralLimits) -> Und
     if kinds == {type(None)}:
         return None
     if kinds != {LocalBucket}:
-        constant: Understudy = kinds.pop()(limits.paid)
+        constant: Understudy = kinds.pop()(limits.use)
         return constant
     unnamed: Any = tuple(fallbacks[bucket] for bucket in members.unnamed)
     named: Any = {name: fallbacks[bucket] for name, bucket in members.named.items()}

@@ -47,8 +47,9 @@ class OneLimit:
         """Return the limit, and no charge."""
         return [(self.limit, 0)]
 
-    def check_use(self, actual: Tokens, taken: Tokens) -> None:
-        """Accept any number; what is none is refused when it is read."""
+    def use(self, actual: Tokens, taken: Tokens) -> Paid:
+        """Return what was used; there may be none."""
+        return self.paid(actual)
 
     def change(self, capacity: Number | None, tokens_per_second: Number | None) -> None:
         """Hold to another limit from now on; what is None stays."""
@@ -89,9 +90,10 @@ class SeveralLimits:
             paid.update(bucket._limits.paid(cost))
         return paid
 
-    def check_use(self, actual: Tokens, taken: Tokens) -> None:
-        """Refuse a number as the real cost of what was taken with a mapping."""
+    def use(self, actual: Tokens, taken: Tokens) -> Paid:
+        """Return what was used under each limit, but refuse a number for a mapping."""
         self._members.check_use(actual, taken)
+        return self.paid(actual)
 
     def everything(self) -> Charges:
         """Return all limits, and no charge."""

@@ -30,7 +30,7 @@ class NamedBucket(RedisBucket):
         fallback: Fallback = None,
     ) -> None:
         limit = new_limit(name, prefix, capacity, tokens_per_second)
-        super().__init__(client, limit, read_fallback(fallback, limit.paid))
+        super().__init__(client, limit, read_fallback(fallback, limit.use))
 
     @classmethod
     def from_rate(

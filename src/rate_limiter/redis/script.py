@@ -37,7 +37,12 @@ Charges: TypeAlias = Sequence[tuple[Limit, int]]
 def request(
     operation: bytes, charges: Charges, argument: int = 0, tickets: Iterable[bytes] = ()
 ) -> Request:
-    """Return a call of the script; see there for operations, arguments and replies."""
+    """Return a call of the script; see there for operations, arguments and replies.
+
+    It is empty if nothing is asked of any bucket: then there is nothing to send.
+    """
+    if not charges:
+        return ()
     return (
         b"EVALSHA",
         _SHA,
