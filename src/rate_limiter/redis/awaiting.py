@@ -25,6 +25,7 @@ from ..clock import seconds
 from ..exceptions import BackendError
 from ..rates import Number
 from ..sleeping import task_sleeper
+from .answer import answering
 from .awaiting_wire import async_wire
 from .background import in_background, one_at_a_time
 from .base import Grant, Limits, RedisBucket, Reserved, fit
@@ -48,6 +49,7 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
         self._wire = async_wire(client)
         super().__init__(client, limits, fallback)
 
+    @answering
     async def allow(self, tokens: Tokens = 1) -> bool:
         charges = self._limits.charges(tokens)
         if not fit(charges):
@@ -56,6 +58,10 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
             return bool(await self._take(charges, request(b"take", charges)) == 0)
         except BackendError as error:
             return self._instead(error).allow(tokens)
+
+    @answering
+    async def try_consume(self, tokens: Tokens = 1) -> bool:
+        return await self.allow(tokens)
 
     async def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
         await self._admit_async(tokens, block=True, timeout=timeout)
