@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeAlias
 
@@ -430,12 +430,12 @@ class AsyncBucket(BaseBucket):
     _awaited = True
 
     @abstractmethod
-    async def allow(self, tokens: Tokens = 1) -> bool:
+    def allow(self, tokens: Tokens = 1) -> Coroutine[Any, Any, bool]:
         """Take tokens if they are there now; see `Bucket.allow`."""
 
-    async def try_consume(self, tokens: Tokens = 1) -> bool:
+    def try_consume(self, tokens: Tokens = 1) -> Coroutine[Any, Any, bool]:
         """Do as `allow`."""
-        return await self.allow(tokens)
+        return self.allow(tokens)
 
     @abstractmethod
     async def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:

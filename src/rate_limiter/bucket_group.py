@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from .bucket import Admission, AsyncBucket, BaseBucket, Bucket, Level, Reservation, Tokens
 from .clock import Clock
-from .memory.group import join as join_local
+from .memory.group import join as join_local  # pyright: ignore[reportUnusedImport]
 from .rates import Number, parse_rates
 from .token_bucket import TokenBucket
 

@@ -15,7 +15,7 @@ from .entries import GONE, Entry, chain, unhashable
 from .exceptions import RateLimitExceeded
 from .limiter import B_co, RateLimiter
 from .many_limiters import ManyLimiters, bucket_maker
-from .memory.transaction import Write, step
+from .memory.transaction import Write, remove, step
 from .rates import Number, shown
 
 __all__ = ["KeyedRateLimiter"]
@@ -281,7 +281,7 @@ class KeyedRateLimiter(ManyLimiters[RateLimiter[B_co]], Generic[B_co]):
             return True, [*writes, (setattr, (first, "next", entry.next))]
         if entry.next is not None:
             return True, [*writes, (setitem, (self._entries, number, entry.next))]
-        return True, [*writes, (dict.pop, (self._entries, number, None))]
+        return True, [*writes, (remove, (self._entries, number, None))]
 
     def reset(self, key: Hashable) -> None:
         """Fill the bucket of a key again, and serve everybody in its line at once.

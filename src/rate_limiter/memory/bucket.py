@@ -204,6 +204,7 @@ class LocalBucket(Bucket):
 
     def _look(self, waiter: Waiter) -> tuple[int, tuple[Snapshot, ...]]:
         now = self._now()
+        drop_abandoned(now)
         return now, run(look, waiter, self._ledgers, now)
 
     def _leave(self, waiter: Waiter) -> None:
@@ -306,6 +307,7 @@ class LocalReservation(Reservation):
     @property
     def delay(self) -> float:
         now = self._bucket._now()
+        drop_abandoned(now)
         ledgers = [place.ledger for place in self._waiter.places]
         due: int = run(in_turn, due_of_waiter, ledgers, now, self._waiter)
         return seconds(max(due - now, 0))

@@ -24,7 +24,7 @@ from .serving import (
     units_to_correct,
 )
 from .steps import Members, in_turn
-from .transaction import Result
+from .transaction import Result, Write
 
 __all__ = [
     "correct",
@@ -106,7 +106,8 @@ def settle(receipt: Any, taken: Prices, used: Prices, now: int) -> Result:
     if receipt._paid is REFUNDED:
         return False, ()
     paid = dict(taken) if receipt._paid is None else receipt._paid
-    after, writes = dict(paid), []
+    after = dict(paid)
+    writes: list[Write] = []
     for ledger, tokens in used:
         limit = ledger.fast
         if limit is None:  # somebody waits, or a pause is on

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from operator import setitem
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from .transaction import JOURNAL, Outdated, Wakeable, Write
+from .transaction import JOURNAL, Outdated, Wakeable, Write, remove
 
 __all__ = ["Changeable", "Draft", "Table"]
 
@@ -59,7 +59,7 @@ class _Overlay(Table):
             if value:
                 yield setitem, (self.original, key, value)
             else:
-                yield dict.pop, (self.original, key, None)
+                yield remove, (self.original, key, None)
 
 
 class Draft(dict[Any, Any]):
@@ -89,7 +89,8 @@ class Draft(dict[Any, Any]):
             """Return the working copy, if there is one, otherwise the default."""
 
     def __missing__(self, thing: Any) -> Any:
-        copy = object.__new__(type(thing))
+        kind: type[Any] = thing.__class__
+        copy = object.__new__(kind)
         for name in thing.STATE:
             value = getattr(thing, name)
             setattr(copy, name, _Overlay(value) if type(value) is Table else value)

@@ -183,7 +183,8 @@ def _play(
     draft: Draft, waiter: Waiter, family: dict[Ledger, Ledger], tails: dict[Ledger, Tail]
 ) -> int:
     """Return when a waiter at the ends of its lines is served, and move the ends behind it."""
-    steps, due = [], _LONG_AGO
+    steps: list[tuple[Ledger, Ledger, int, int]] = []
+    due = _LONG_AGO
     for place in draft.get(waiter, waiter).places:
         ledger = family[place.ledger]
         base, last = tails[place.ledger]

@@ -312,7 +312,8 @@ def _take(draft: Draft, now: int, prices: Prices, members: Members) -> Answer:
 
 def _find_due(draft: Draft, now: int, prices: Prices) -> tuple[int, int, list[Tail]]:
     """Return when a newcomer would be served, by what it is held up longest, and behind what."""
-    due, slowest, tails = now, 0, []
+    tails: list[Tail] = []
+    due, slowest = now, 0
     for index, (ledger, price) in enumerate(prices):
         base, left = tail = tail_of(draft, ledger, now)
         tails.append(tail)

@@ -27,13 +27,25 @@ from contextlib import suppress
 from threading import RLock
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-__all__ = ["JOURNAL", "UNFINISHED", "Outdated", "Result", "Wakeable", "Write", "run", "step"]
+__all__ = [
+    "JOURNAL",
+    "UNFINISHED",
+    "Outdated",
+    "Result",
+    "Wakeable",
+    "Write",
+    "remove",
+    "run",
+    "step",
+]
 
 Write: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
 """A function and its arguments; calling it sets or removes a value. The function must be in C and
 neither call Python nor make an object: `setattr`, `operator.setitem` or `dict.pop`."""
 Result: TypeAlias = tuple[Any, Iterable[Write]]
 """What a computation returns: its result, and the writes that make it true."""
+remove: Callable[..., object] = dict[Any, Any].pop
+"""Remove a key from a dictionary, if it is there, as a write."""
 UNFINISHED = object()
 T = TypeVar("T")
 
