@@ -61,6 +61,8 @@ LAYERS = [
     "redis.awaiting_wire",
     "redis.outage",
     "redis.fallback",
+    "redis.payment",
+    "redis.answer",
     "redis.base",
     "redis.limits",
     "redis.named_bucket",
