@@ -199,7 +199,7 @@ def _trouble(level: Level) -> str:
     if level.paused_for:
         return f", paused_for={level.paused_for:g}"
     debt = level.full_in - level.capacity / level.tokens_per_second
-    if debt > 0 and not level.waiting:
+    if debt > 1e-9 and not level.waiting:  # `full_in` is rounded up to the nanosecond
         token = min(1.0, level.capacity) / level.tokens_per_second
         return f", retry_after={debt + token:g}"
     return ""
