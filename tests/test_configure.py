@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+from fractions import Fraction
 
 import pytest
 
@@ -212,3 +213,33 @@ def test_configure_in_the_middle_of_allow_is_charged_on_new_terms(cost, level):
     clock.hook = lambda: bucket.configure(capacity=7, tokens_per_second=1)
     assert bucket.allow(cost) == (cost <= 7)
     assert bucket.available_tokens == level
+
+
+def test_configure_while_some_wait_keeps_what_each_of_them_was_told():
+    """P6: A price that no unit of the new limit divides stays whole: nobody is told two times."""
+    clock = ManualClock()
+    bucket = TokenBucket(Fraction(12, 11), Fraction(1, 63_000), initial_tokens=0, clock=clock)
+    line = [bucket.reserve(Fraction(1, 11)) for _ in range(4)]
+
+    bucket.configure(capacity=1)
+
+    told = [reservation.delay for reservation in line]
+    assert told == pytest.approx([63_000 / 11 * number for number in range(1, 5)])
+    for reservation, delay in zip(line, told, strict=True):
+        clock.advance(Fraction(delay) - Fraction(clock.elapsed) - Fraction(1, 10**9))
+        assert reservation.delay == 1e-9
+        clock.advance(Fraction(1, 10**9))
+        assert reservation.delay == 0
+
+
+@pytest.mark.parametrize("rate", [1, Fraction(12, 11), Fraction(1, 13)])
+def test_configure_keeps_what_adds_up_for_a_large_head(rate):
+    """P9: Tokens beyond the capacity stay with the head of the line, in whatever units."""
+    clock = ManualClock()
+    bucket = TokenBucket(10, 1, initial_tokens=0, clock=clock)
+    head = bucket.reserve(30)
+    clock.advance(20)
+
+    bucket.configure(tokens_per_second=rate)
+
+    assert head.delay == pytest.approx(10 / rate, rel=1e-9)
