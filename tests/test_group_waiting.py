@@ -267,3 +267,21 @@ def test_wait_behind_a_reservation_of_other_buckets_sleeps_until_then(requests_s
         return done
 
     assert asyncio.run(main()) == [False] * 11 + [requests_settled < 10]
+
+
+@pytest.mark.parametrize("idle", [0, 100])
+def test_reserve_group_above_idle_buckets_waits_for_the_rest(idle):
+    """P1, P4: What a full bucket would have gained while it was idle is not there."""
+    clock = ManualClock()
+    group = BucketGroup(TokenBucket(10, 2, clock=clock), TokenBucket(12, 1, clock=clock))
+    clock.advance(idle)
+    assert group.reserve(14).delay == 2
+
+
+def test_reserve_group_after_a_pause_waits_from_its_end():
+    """P36: A pause that is over counts as long as nothing has changed since."""
+    clock = ManualClock()
+    bucket, other = TokenBucket(10, 2, clock=clock), TokenBucket(50, 2, clock=clock)
+    bucket.pause(1)
+    clock.advance(2)
+    assert BucketGroup(bucket, other).reserve(14).delay == 5.5
