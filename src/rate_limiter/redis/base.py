@@ -63,11 +63,16 @@ class Grant:
         self.due: int = now + answer[0] * _MICRO  # on the clock of this process
 
     def undoing(self) -> Request:
-        """Return the call that gives it back."""
+        """Return the call that gives it back; nothing is asked of buckets that have been paid none.
+
+        Those with a ticket come first, and are left in any case. A settlement may add others.
+        """
+        placed = len(self.tickets)
         paid = [(limit, round(tokens * limit.terms.unit)) for limit, tokens in self.paid.items()]
-        if self.tickets:
-            without = [_NO_TICKET] * (len(paid) - len(self.tickets))  # what only a settlement named
-            return request(b"cancel", paid, tickets=[*self.tickets, *without])
+        paid = paid[:placed] + [(limit, units) for limit, units in paid[placed:] if units]
+        if placed:
+            unplaced = [_NO_TICKET] * (len(paid) - placed)
+            return request(b"cancel", paid, tickets=[*self.tickets, *unplaced])
         return request(b"correct", [(limit, -units) for limit, units in paid])
 
 
