@@ -194,12 +194,15 @@ class TokenBucket(FastPath, LocalBucket):
         )
 
 
+_TICK = 1e-9  # seconds
+
+
 def _trouble(level: Level) -> str:
     """Return the part of the repr about a pause or a debt."""
     if level.paused_for:
         return f", paused_for={level.paused_for:g}"
     debt = level.full_in - level.capacity / level.tokens_per_second
-    if debt > 1e-9 and not level.waiting:  # `full_in` is rounded up to the nanosecond
+    if debt > _TICK and not level.waiting:  # `full_in` is rounded up
         token = min(1.0, level.capacity) / level.tokens_per_second
         return f", retry_after={debt + token:g}"
     return ""
