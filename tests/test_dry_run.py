@@ -115,6 +115,17 @@ def test_correct_a_counted_permit_corrects_what_it_was_charged(bucket, payer, in
     assert owed(bucket) == PAYERS[payer]
 
 
+def test_read_levels_of_a_permit_that_would_have_waited_tells_what_it_met(bucket):
+    """A call that would have waited has the levels of the moment in which it came."""
+    limiter = RateLimiter(bucket, dry_run=True)
+    bucket.allow(bucket.capacity)
+    bucket.reserve(1)
+
+    level = enter(limiter, 1).levels[None]
+
+    assert (level.available_tokens, level.waiting) == (0, 1)
+
+
 def test_read_levels_of_a_counted_permit_tells_what_is_known(bucket):
     """A call that would have been refused has the levels of its refusal."""
     limiter = RateLimiter(bucket, block=False, dry_run=True)

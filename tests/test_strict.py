@@ -110,14 +110,12 @@ def test_ask_a_group_above_a_strict_capacity_is_refused_by_that_bucket(clock, bu
     group.reserve({"other": 2, "strict": 6})
 
 
-def test_configure_strict_bucket_keeps_it_strict(bucket):
-    """P9: Another capacity or rate takes the promise away from nobody."""
-    bucket.configure(capacity=2)
-    with pytest.raises(CostExceedsCapacity):
-        bucket.wait(3)
-    bucket.configure(tokens_per_second=1)
-    with pytest.raises(CostExceedsCapacity):
-        bucket.reserve(2.5)
+@pytest.mark.parametrize("change", [{"capacity": 2}, {"tokens_per_second": 1}, {}])
+def test_configure_strict_bucket_is_refused(bucket, change):
+    """P9: Capacity and rate make the count together, so neither is changed alone."""
+    with pytest.raises(ValueError, match=r"strict rate cannot be changed.*from_rate"):
+        bucket.configure(**change)
+    assert (bucket.capacity, bucket.tokens_per_second) == (6, 0.9)
 
 
 def test_settle_strict_permit_above_the_capacity_is_charged_as_debt(bucket):

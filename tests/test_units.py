@@ -84,13 +84,12 @@ def test_read_limit_of_equal_terms_shares_one():
 
 
 def test_change_limit_keeps_what_is_not_changed():
-    """Another rate leaves the capacity and strictness as they are, and the other way round."""
-    limit = Limit(Fraction(1, 3), Fraction(math.pi), strict=True)
+    """Another rate leaves the capacity as it is, and the other way round."""
+    limit = Limit(Fraction(1, 3), Fraction(math.pi))
     faster, larger = limit.changed(None, Fraction(2)), limit.changed(Fraction(7), None)
 
     assert (faster.capacity, faster.tokens_per_second) == (1 / 3, 2)
     assert (larger.capacity, larger.tokens_per_second) == (7, math.pi)
-    assert (faster.strict, larger.strict) == (True, True)
     assert limit.changed(None, Fraction(1), 11).unit % 11 == 0
 
 

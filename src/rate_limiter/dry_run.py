@@ -21,13 +21,14 @@ def pretend(bucket: Any, tokens: Tokens, block: bool, timeout: Number | None) ->
     """
     try:
         return bucket._admit(tokens, False, None)  # type: ignore[no-any-return]
-    except _REFUSALS as refusal:
-        if not block:
-            return 0.0, _Uncounted(refusal), None
+    except _REFUSALS as error:
+        refusal = error
     try:
-        return 0.0, _InLine(bucket.reserve(tokens, timeout)), None
-    except _REFUSALS as refusal:
-        return 0.0, _Uncounted(refusal), None
+        if block:
+            return 0.0, _InLine(bucket.reserve(tokens, timeout), refusal), None
+    except _REFUSALS as error:
+        refusal = error
+    return 0.0, _Uncounted(refusal), None
 
 
 async def pretend_async(
@@ -36,16 +37,17 @@ async def pretend_async(
     """Do as `pretend` from within a task."""
     try:
         return await bucket._admit_async(tokens, False, None)  # type: ignore[no-any-return]
-    except _REFUSALS as refusal:
-        if not block:
-            return 0.0, _Uncounted(refusal), None
+    except _REFUSALS as error:
+        refusal = error
     try:
-        reserved = bucket.reserve(tokens, timeout)
-        if bucket._core._awaited:
-            reserved = await reserved
-        return 0.0, _InLine(reserved), None
-    except _REFUSALS as refusal:
-        return 0.0, _Uncounted(refusal), None
+        if block:
+            reserved = bucket.reserve(tokens, timeout)
+            if bucket._core._awaited:
+                reserved = await reserved
+            return 0.0, _InLine(reserved, refusal), None
+    except _REFUSALS as error:
+        refusal = error
+    return 0.0, _Uncounted(refusal), None
 
 
 class _Uncounted:
@@ -74,11 +76,13 @@ class _Uncounted:
 class _InLine:
     """Pays for a call that would have waited: its place in line."""
 
-    def __init__(self, reservation: Any) -> None:
+    def __init__(self, reservation: Any, refusal: Any) -> None:
         self._reservation = reservation
+        self._refusal = refusal
 
     def _levels(self, after: Any) -> Levels:
-        return {}
+        levels: Levels = self._refusal.levels
+        return levels
 
     def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
         if receipt._paid is not REFUNDED:

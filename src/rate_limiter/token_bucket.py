@@ -88,8 +88,8 @@ class TokenBucket(FastPath, LocalBucket):
 
         A strict rate is a hard window: never more than its count in any span of its length. A part
         of the count, the capacity, is there at once, and the rest is spread. A cost above the
-        capacity is refused in every call, waiting or not. What `settle` adds is not counted, and
-        `configure` changes the capacity or the rate alone, and with it the count.
+        capacity is refused in every call, waiting or not. What `settle` adds is not counted. It
+        cannot be changed by `configure`.
 
         Args:
             rate: A count per millisecond, second, minute, hour, day or week, or per a number of
@@ -139,9 +139,14 @@ class TokenBucket(FastPath, LocalBucket):
 
         Raises:
             TypeError: An argument is not a real number.
-            ValueError: An argument is not positive and finite, or filling the bucket or paying its
-                debt would take more than 100 years.
+            ValueError: An argument is not positive and finite, filling the bucket or paying its
+                debt would take more than 100 years, or the bucket is of a strict rate.
         """
+        if self._ledger.limit.strict:
+            raise ValueError(
+                "a strict rate cannot be changed, for its capacity and its rate make its count "
+                "together; make a new bucket with from_rate(..., strict=True)"
+            )
         new_capacity = None if capacity is None else positive(capacity, "capacity")
         new_rate = None if tokens_per_second is None else per_second(tokens_per_second)
         self._change(restate, self._ledger, new_capacity, new_rate)

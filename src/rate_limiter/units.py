@@ -93,7 +93,6 @@ class Limit:
             capacity or Fraction(self.span, self.unit),
             tokens_per_second or Fraction(self.scale * NANO, self.unit),
             multiple=multiple,
-            strict=self.strict,
         )
 
     def cost(self, tokens: Number | Mapping[str, Any]) -> int:
