@@ -160,6 +160,17 @@ def test_decorate_functions_charges_each_call(world, bucket, level):
     assert level(bucket) == about(2)
 
 
+def test_decorate_at_a_cost_that_never_fits_is_refused(world, bucket, level):
+    """P22: A limiter that does not wait could admit no call at all."""
+    limiter = RateLimiter(bucket, block=False)
+
+    with pytest.raises(CostExceedsCapacity, match="cost of 11 is above the capacity of 10"):
+        limiter.cost(11)
+
+    assert level(bucket) == 10
+    assert world.enter(limiter).levels == {}  # what a server's buckets are like is not known
+
+
 def test_decorate_with_a_group_charges_by_mapping(world, remote, bucket, name, level):
     """A mapping costs each bucket of a group its own, fixed or from the call's arguments."""
     words = world.bucket(remote, f"{name}-words", 1000)

@@ -231,6 +231,20 @@ def test_call_a_group_while_away_is_answered_by_the_fallback(world, away, kind):
     assert world.run(group.available_tokens) == 10
 
 
+def test_admit_while_away_knows_the_levels_of_a_bucket_alone(world, away):
+    """P31: Who counts can tell what is left."""
+    buckets = [
+        away.bucket(fallback, number)
+        for number, fallback in enumerate(("allow", TokenBucket(8, 1, clock=ManualClock())))
+    ]
+    away.begin()
+
+    free, counted = (world.enter(RateLimiter(bucket).acquire(3)).levels for bucket in buckets)
+
+    assert free == {}
+    assert counted[None].available_tokens == 5
+
+
 def test_wait_while_away_waits_in_the_line_of_the_fallback(world, away):
     """P31: A local bucket has its callers wait, and a limiter tells for how long."""
     clock = ManualClock(auto_advance=True)

@@ -49,6 +49,8 @@ def test_settle_in_two_threads_charges_one_after_the_other(
     first = in_background(held.settle, 7)
     fault_proxy.wait_for_hits(1)
     second = in_background(held.settle, 1)
+    with pytest.raises(TimeoutError):
+        second.result(timeout=0.1)
     fault_proxy.release()
 
     first.result(), second.result()

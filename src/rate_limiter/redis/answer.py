@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Generator
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 __all__ = ["Answer", "answering"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
+M = TypeVar("M", bound=Callable[..., Coroutine[Any, Any, Any]])
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -48,18 +47,15 @@ class Answer(Coroutine[Any, Any, T_co]):
         return repr(self._coroutine)
 
 
-def answering(
-    method: Callable[P, Coroutine[Any, Any, T]],
-) -> Callable[P, Coroutine[Any, Any, T]]:
+def answering(method: M) -> M:
     """Have a coroutine method return an `Answer`."""
 
     @wraps(method)
-    def answer(*args: P.args, **kwargs: P.kwargs) -> Answer[T]:
+    def answer(*args: Any, **kwargs: Any) -> Answer[Any]:
         return Answer(method(*args, **kwargs))
 
     mark: Callable[[Any], Any] = getattr(inspect, "markcoroutinefunction", _leave)  # from 3.12
-    marked: Callable[P, Coroutine[Any, Any, T]] = mark(answer)
-    return marked
+    return cast(M, mark(answer))
 
 
 def _leave(function: Any) -> Any:

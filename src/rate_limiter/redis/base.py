@@ -17,7 +17,6 @@ from .fallback import Understudy
 from .outage import Outage, outage_of
 from .payment import Payment
 from .script import Charges, Request, request
-from .terms import LONGEST
 
 __all__ = ["Grant", "Limits", "RedisBucket", "Reserved", "fit"]
 
@@ -239,8 +238,6 @@ class RedisBucket(BaseBucket, ABC):
 
     def _pausing(self, length: Number) -> Request:
         microseconds = -(-nanoseconds(length) // _MICRO)
-        if microseconds > LONGEST:
-            raise ValueError(f"seconds must be at most 100 years, got {shown(length)}")
         return request(b"pause", self._limits.everything(), microseconds)
 
     def _levels(self, after: Any) -> Levels:
