@@ -136,7 +136,7 @@ def test_know_the_answer_sends_nothing(world, redis_server, bucket):
 @pytest.mark.parametrize("grouped", [False, True])
 def test_wait_for_tokens_is_one_command_however_long(world, redis_server, name, grouped):
     """P28: A wait is asked for once, and slept out once; nobody polls."""
-    bucket = world.bucket(world.client(), name, 1, 50)
+    bucket = world.bucket(world.client(), name, 1, 10)
     asked = BucketGroup(bucket) if grouped else bucket
     world.run(asked.allow())
     with wire_log(redis_server) as commands:
