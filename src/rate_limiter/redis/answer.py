@@ -48,7 +48,7 @@ class Answer(Coroutine[Any, Any, T_co]):
 
 
 def answering(method: M) -> M:
-    """Have a coroutine method return an `Answer`."""
+    """Make a coroutine method return an `Answer`."""
 
     @wraps(method)
     def answer(*args: Any, **kwargs: Any) -> Answer[Any]:

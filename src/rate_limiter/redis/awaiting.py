@@ -59,6 +59,10 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
         except BackendError as error:
             return self._instead(error).allow(tokens)
 
+    @answering
+    async def try_consume(self, tokens: Tokens = 1) -> bool:
+        return await self.allow(tokens)
+
     async def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
         await self._admit_async(tokens, block=True, timeout=timeout)
 
