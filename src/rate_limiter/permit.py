@@ -199,7 +199,9 @@ class Permit(BasePermit):
             ValueError: `actual` is negative, NaN, infinite or more than comes back in 100 years,
                 or names an unknown bucket.
         """
-        if not self._payer_for("settle")._settle(self, actual):
+        at_once = self._state is _AT_ONCE  # nearly always, and sooner known so
+        payer: Payer = self._door._bucket if at_once else self._payer_for("settle")
+        if not payer._settle(self, actual):
             raise RuntimeError(_GONE)
 
     def refund(self) -> None:

@@ -72,15 +72,17 @@ class Journal:
         carried: The last record whose writes are all done.
         busy: Whether a step is under way, or was when an interrupt ended it. The fast path of a
             bucket is not taken then; the next step clears what an interrupt has left.
+        stalled: The innermost of the steps under way that had to begin again.
         wakes: The sleepers to wake, each under a key of its own; steps add them by their writes.
     """
 
-    __slots__ = ("busy", "carried", "record", "wakes")
+    __slots__ = ("busy", "carried", "record", "stalled", "wakes")
 
     def __init__(self) -> None:
         self.record: list[Write] = []
         self.carried = self.record
         self.busy = _FREE_THREADED
+        self.stalled: _Stalled | None = None
         self.wakes: dict[object, Wakeable] = {}
 
 
@@ -118,7 +120,8 @@ def step(compute: Callable[..., tuple[T, Iterable[Write]]], *args: Any) -> T:
     """
     inside = JOURNAL.busy and _owned()
     # On one line, for an interrupt that comes on leaving a `with` block's line keeps the lock held.
-    with _lock: return _step(compute, args, inside)  # fmt: skip  # noqa: E701
+    with _lock: result: T = _step(compute, args, inside)  # fmt: skip  # noqa: E701
+    return result
 
 
 def _owned() -> bool:
@@ -126,33 +129,97 @@ def _owned() -> bool:
     return bool(_lock._is_owned())  # type: ignore[attr-defined]
 
 
-def _step(
-    compute: Callable[..., tuple[T, Iterable[Write]]], args: tuple[Any, ...], inside: bool
-) -> T:
+class _Stalled:
+    """A step that was interrupted by one that changed something, and has to begin again.
+
+    Attributes:
+        compute, args: As for `step`.
+        below: The stalled step that this one has interrupted, if any.
+        outcome: Its result, in a tuple, once somebody has carried it out.
+    """
+
+    __slots__ = ("args", "below", "compute", "outcome")
+
+    def __init__(self, compute: Callable[..., Result], args: tuple[Any, ...]) -> None:
+        self.compute = compute
+        self.args = args
+        self.below = JOURNAL.stalled
+        self.outcome: tuple[Any] | None = None
+
+
+# In one piece, for every call more would show in the time that a step takes.
+def _step(  # noqa: C901, PLR0912
+    compute: Callable[..., Result], args: tuple[Any, ...], inside: bool
+) -> Any:
     journal = JOURNAL
-    while True:
-        journal.busy = True
-        seen = journal.record if journal.record is journal.carried else _carry_out(journal)
-        try:
-            result, writes = compute(*args)
-            record = list(writes)
-        except Exception:
-            if journal.record is seen:
-                raise
-            continue  # a handler has changed half of what it has read
-        if not record:
-            if journal.record is seen:
+    stalled: _Stalled | None = None
+    result: Any = None
+    if inside:
+        _help(journal)
+    else:
+        journal.stalled = None
+    try:
+        while True:
+            journal.busy = True
+            seen = journal.record if journal.record is journal.carried else _carry_out(journal)
+            if stalled is not None and stalled.outcome is not None:
+                result = stalled.outcome[0]
                 break
-            continue
-        # Published by one statement that calls nothing and makes no object (the garbage collector
-        # may run when one is made, and with it anything): if nobody else has published meanwhile.
-        journal.record = record if (won := journal.record is seen) else journal.record
-        if won:
-            _carry_out(journal)
-            break
+            try:
+                result, writes = compute(*args)
+                record = list(writes)
+                if stalled is not None:
+                    record.append((setattr, (stalled, "outcome", (result,))))
+            except Exception:
+                if journal.record is seen:
+                    raise
+                record = None  # a handler has changed half of what it has read
+            if record is not None:
+                if not record and journal.record is seen:
+                    break
+                # Published by one statement that calls nothing and makes no object (the garbage
+                # collector may run when one is made, and with it anything), if nobody else has.
+                journal.record = record if (won := journal.record is seen) else journal.record
+                if won:
+                    _carry_out(journal)
+                    break
+            if stalled is None:
+                stalled = journal.stalled = _Stalled(compute, args)
+    finally:
+        if stalled is not None:
+            journal.stalled = stalled.below
     if not inside:
         journal.busy = _FREE_THREADED
     return result
+
+
+def _help(journal: Journal) -> None:
+    """Carry out the steps that this one interrupts, if they were stalled before.
+
+    So handlers that come faster than a step takes do not keep it from ever ending.
+    """
+    chain: list[_Stalled] = []
+    stalled = journal.stalled
+    while stalled is not None:
+        chain.append(stalled)
+        stalled = stalled.below
+    for stalled in reversed(chain):
+        _help_one(journal, stalled)
+
+
+def _help_one(journal: Journal, stalled: _Stalled) -> None:
+    while True:
+        seen = _carry_out(journal)
+        if stalled.outcome is not None:
+            return
+        try:
+            result, writes = stalled.compute(*stalled.args)
+            record = [*writes, (setattr, (stalled, "outcome", (result,)))]
+        except Exception:  # noqa: BLE001 - it will be raised where the step was begun
+            if journal.record is seen:
+                return
+            continue
+        journal.record = record if journal.record is seen else journal.record  # as in `_step`
 
 
 def _carry_out(journal: Journal) -> list[Write]:
