@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from rate_limiter import (
+    AsyncPermit,
     BucketGroup,
     KeyedRateLimiter,
     RateLimiter,
@@ -218,3 +219,18 @@ def test_repr_says_that_it_only_counts(bucket):
     """Whoever looks at a limiter sees that it limits nothing."""
     assert repr(RateLimiter(bucket, dry_run=True)).endswith("timeout=None, dry_run=True)")
     assert "dry_run" not in repr(RateLimiter(bucket))
+
+
+def test_correct_from_a_task_what_is_counted_in_line(bucket):
+    """A permit that is awaited settles its place in line by the bucket's own calls."""
+    limiter = RateLimiter(bucket, dry_run=True)
+    bucket.allow(3)
+
+    async def main():
+        permit = await AsyncPermit(limiter, 2)
+        await permit.settle(1)
+        assert owed(bucket) == 4
+        await permit.refund()
+
+    asyncio.run(main())
+    assert owed(bucket) == 3

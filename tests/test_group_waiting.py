@@ -285,3 +285,25 @@ def test_reserve_group_after_a_pause_waits_from_its_end():
     bucket.pause(1)
     clock.advance(2)
     assert BucketGroup(bucket, other).reserve(14).delay == 5.5
+
+
+def test_settle_a_waiting_reservation_on_another_bucket_raises_and_changes_nothing():
+    """P9: What has no place in a line cannot be charged there before it is served."""
+    clock = ManualClock()
+    a, b = (TokenBucket(10, 2, initial_tokens=0, clock=clock) for _ in range(2))
+    waiting = BucketGroup(a=a, b=b).reserve({"a": 4})
+    with pytest.raises(ValueError, match="pays only the buckets it was made for"):
+        waiting.settle({"a": 2, "b": 1})
+    assert (waiting.delay, b.level.full_in) == (2, 5)
+    clock.advance(2)
+    waiting.settle({"b": 3})
+    assert (a.available_tokens, b.available_tokens) == (0, 1)
+    waiting.cancel()
+    assert (a.available_tokens, b.available_tokens) == (4, 4)
+
+
+def test_join_a_group_of_groups_asks_the_group_itself():
+    """P7: Whichever is asked to join, a group of groups is one decision."""
+    bucket = TokenBucket(1, 1, clock=ManualClock())
+    inner = BucketGroup(a=bucket)
+    assert type(inner._join((inner,), {})) is type(BucketGroup(inner)._core)

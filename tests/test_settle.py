@@ -304,3 +304,22 @@ def test_settle_group_with_bad_input_changes_nothing(actual, match):
     ):
         permit.settle(actual)
     assert [level(b) for b in limiter.bucket.buckets.values()] == [9, 1_100]
+
+
+@pytest.mark.parametrize("taken", [1, {"tokens": 1}])
+@pytest.mark.parametrize("more", [0, 0.5])
+def test_settle_beyond_100_years_raises_and_charges_nothing(taken, more):
+    """P22: Nobody owes more than comes back in 100 years, whole or not, alone or in a group."""
+    bucket = TokenBucket(10, 1, clock=ManualClock())
+    limited = BucketGroup(tokens=bucket) if isinstance(taken, dict) else bucket
+    with RateLimiter(limited).acquire(taken) as permit:
+        pass
+    for years, fits in ((101, False), (99, True)):
+        used = years * 31_557_600 + more
+        used = {"tokens": used} if isinstance(taken, dict) else used
+        if fits:
+            permit.settle(used)
+        else:
+            with pytest.raises(ValueError, match="at most what comes back in 100 years"):
+                permit.settle(used)
+            assert bucket.available_tokens == 9

@@ -1,5 +1,6 @@
 """The whole algorithm, on the one integer that it keeps."""
 
+import asyncio
 import math
 from fractions import Fraction
 
@@ -128,13 +129,30 @@ def test_restate_keeps_the_level_in_tokens(capacity, rate, full_at, level):
     assert Fraction(limit.span - ledger.full_at, limit.unit) == level
 
 
-@pytest.mark.parametrize(("fast", "busy", "told"), [(True, False, True), (False, False, False)])
-def test_tell_when_full_only_while_it_is_simple(fast, busy, told):
-    """A bucket with a line or a pause is asked in a step."""
-    ledger = make(full_at=3)
-    ledger.fast = ledger.limit if fast else None
+def test_restate_rounds_what_no_unit_divides_down():
+    """P1: A part of a unit is not minted by another limit."""
+    ledger = make(5, Fraction(1, 11))
+    ledger.full_at = ledger.limit.span - ledger.limit.unit // 11
+    limit = read_limit(5, 1)
 
-    assert ledger.when_full() == (3 * NANO if told else None)
+    ledger.restate(limit, 0, 0, 0)
+
+    assert limit.span - ledger.full_at == limit.unit // 11
+
+
+@pytest.mark.parametrize(
+    ("rate", "full_at", "expected"), [(1, 3, 3 * NANO), (3, Fraction(1, 3), 333_333_334)]
+)
+def test_tell_when_full_only_while_it_is_simple(rate, full_at, expected, monkeypatch):
+    """P24: A bucket with a line or a pause, or amid a step, is asked in a step of its own."""
+    ledger = make(rate=rate, full_at=full_at)
+    monkeypatch.setattr(JOURNAL, "busy", False)
+    assert ledger.when_full() == expected
+    monkeypatch.setattr(JOURNAL, "busy", True)
+    assert ledger.when_full() is None
+    monkeypatch.setattr(JOURNAL, "busy", False)
+    ledger.fast = None
+    assert ledger.when_full() is None
 
 
 @pytest.fixture
@@ -188,6 +206,38 @@ def test_allow_keeps_off_the_fast_path_where_it_could_tear(untraced, slow, monke
     bucket.allow(2)
 
     assert slow == [2]
+
+
+@pytest.mark.parametrize("cost", [1, len])
+def test_call_limited_function_on_the_fast_path_takes_its_tokens(untraced, cost):
+    """P2: A decorated call asks the bucket itself first, and the limiter when it is short."""
+    bucket = TokenBucket(3, 2, clock=ManualClock())
+    limited = RateLimiter(bucket, block=False).cost(cost)(len)
+
+    assert [limited("a") for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(RateLimitExceeded):
+        limited("a")
+
+
+def test_await_permit_on_the_fast_path_takes_its_tokens(untraced):
+    """P2: A task takes what is there without a step, and is refused with the time."""
+    limiter = RateLimiter(TokenBucket(3, 2, clock=ManualClock()), block=False)
+
+    async def main():
+        async with limiter.acquire(2) as permit:
+            assert permit.levels[None].available_tokens == 1
+        await limiter.acquire(2)
+
+    with pytest.raises(RateLimitExceeded) as caught:
+        asyncio.run(main())
+    assert caught.value.retry_after == 0.5
+
+
+def test_resume_without_a_pause_changes_nothing():
+    """P36: There is no pause to fold into `full_at`."""
+    ledger = make(full_at=3)
+    ledger.resume(9 * NANO)
+    assert (ledger.full_at, ledger.closed_until) == (make(full_at=3).full_at, None)
 
 
 def test_admit_on_the_fast_path_tells_the_level_it_left(untraced, monkeypatch):

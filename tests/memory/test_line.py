@@ -40,6 +40,9 @@ def check(ledger, waiters):
     assert chain(line, "last_asleep", "asleep_ahead") == asleep[::-1]
     assert line.waiting == len(waiters)
     assert line.joint == sum(len(waiter.places) > 1 for waiter in waiters)
+    linked = [other for w in waiters if w.sleeper is None for p in w.places for other in p.others]
+    linked = [other for other in linked if other is not ledger]
+    assert dict(line.linked) == {other: linked.count(other) for other in linked}
     places = [p for waiter in waiters for p in waiter.places if p.ledger is ledger]
     for number, place in enumerate(places, 1):
         ahead = sum(place.price for place in places[:number])
@@ -95,14 +98,16 @@ def test_join_gives_later_waiters_a_larger_order():
     assert -1 < first.order < second.order
 
 
-@pytest.mark.parametrize("price", [3, Fraction(1, 3), Fraction(1, 7), Fraction(1, 10**40)])
-def test_join_counts_whole_units(price):
+@pytest.mark.parametrize("price", [3, Fraction(1, 3), Fraction(1, 11), Fraction(1, 10**40)])
+@pytest.mark.parametrize("changed", [False, True])
+def test_join_counts_whole_units(price, changed):
     """P1: A price has no part of a unit, so that what it adds up to has none."""
     ledger, draft = Ledger(read_limit(5, 3), 0), Draft()
     waiter = Waiter()
     stand(draft, waiter, [(ledger, price)], 0)
     assert head_price(draft, ledger) >= 1
-    change_price(draft, draft[waiter].places[0], price)
+    if changed:
+        change_price(draft, draft[waiter].places[0], price)
     carry_out(draft)
 
     counted = Fraction(ledger.line.nodes[1]) * ledger.limit.unit

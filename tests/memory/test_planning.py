@@ -138,3 +138,19 @@ def test_ask_the_head_of_a_family_plays_nothing(family, clock, made):
     assert made == []
     assert delays(line) == [7, 8, 9]
     assert len(made) == 1
+
+
+def test_serve_some_of_a_family_forgets_them(family, clock):
+    """P14: A plan that goes on keeps nothing of those who have left."""
+    for _ in range(6):
+        family.group.reserve(1)
+    family.a.reserve(1)
+    plan = family.b._ledger.line.plan
+    assert (len(plan.dues), len(plan.tails)) == (7, 2)
+    clock.advance(8)
+    assert family.group.level.waiting == 3
+    assert family.b._ledger.line.plan is plan
+    assert (len(plan.dues), len(plan.tails)) == (3, 2)
+    clock.advance(4)
+    assert family.a.level.waiting == 0
+    assert (family.a._ledger.line, family.b._ledger.line, plan.tails) == (None, None, {})
