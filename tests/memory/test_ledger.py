@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from rate_limiter import RateLimiter, RateLimitExceeded, TokenBucket
+from rate_limiter import RateLimiter, RateLimitExceeded, TokenBucket, rate_limited
 from rate_limiter.memory import ledger as ledger_module
 from rate_limiter.memory.ledger import Ledger
 from rate_limiter.memory.transaction import JOURNAL
@@ -217,6 +217,15 @@ def test_call_limited_function_on_the_fast_path_takes_its_tokens(untraced, cost)
     assert [limited("a") for _ in range(3)] == [1, 1, 1]
     with pytest.raises(RateLimitExceeded):
         limited("a")
+
+
+def test_call_with_a_key_on_the_fast_path_takes_its_tokens(untraced):
+    """P2: So does a call that is limited by its key."""
+    limited = rate_limited(2, 1, block=False, key=len, clock=ManualClock())(str.upper)
+
+    assert [limited(text) for text in ("a", "b", "cc")] == ["A", "B", "CC"]
+    with pytest.raises(RateLimitExceeded):
+        limited("c")
 
 
 def test_await_permit_on_the_fast_path_takes_its_tokens(untraced):
