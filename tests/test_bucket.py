@@ -88,7 +88,7 @@ def test_join_buckets_of_two_kinds_raises():
 @pytest.mark.parametrize(
     ("tokens", "options", "told", "levels"),
     [
-        (1, {}, [("settle", 2), ("cancel",), ("cancel",)], {}),
+        (1, {}, [("settle", 2), ("cancel",), ("cancel",)], {None: "low"}),
         (1, {"block": False}, [], {None: "low"}),
         (1, {"timeout": 0}, [], {None: "late"}),
     ],

@@ -128,11 +128,13 @@ def test_read_levels_of_a_permit_that_would_have_waited_tells_what_it_met(bucket
 
 
 def test_read_levels_of_a_counted_permit_tells_what_is_known(bucket):
-    """A call that would have been refused has the levels of its refusal."""
+    """A call that would have been refused, or would have waited, has the levels of that."""
     limiter = RateLimiter(bucket, block=False, dry_run=True)
+    waiting = RateLimiter(bucket, dry_run=True)
 
     assert enter(limiter, 2).levels[None].available_tokens == 1
     assert enter(limiter, 2).levels[None].available_tokens == 1
+    assert enter(waiting, 2).levels[None].available_tokens == 1
 
 
 @pytest.mark.parametrize("take", [enter, await_permit])
