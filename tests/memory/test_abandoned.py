@@ -101,7 +101,7 @@ def test_forget_sleeper_forgets_its_loop_with_the_last_one():
     for waiter in (first, second):
         note_sleeper(loop, waiter)
         note_sleeper(None, waiter)
-    assert list(abandoned._waiters[loop]) == [first, second]
+    assert list(abandoned._waiters.items()) == [(loop, {first: None, second: None})]
     for waiter in (first, second, second):
         forget_sleeper(loop, waiter)
         forget_sleeper(None, waiter)
@@ -131,3 +131,18 @@ def test_drop_abandoned_reads_again_what_changes_while_it_reads(monkeypatch):
     loop.close()
     drop_abandoned(0)
     assert not changing
+
+
+def test_note_sleeper_while_a_finalizer_forgets_the_last_one_keeps_it(monkeypatch):
+    """P19: Between looking up a loop and noting a sleeper its entry may go."""
+
+    class Vanished(dict):
+        def setdefault(self, key, default):
+            found = super().setdefault(key, default)
+            self.pop(key)
+            return found
+
+    loop, waiter = object(), Waiter()
+    monkeypatch.setattr(abandoned, "_waiters", Vanished())
+    note_sleeper(loop, waiter)
+    assert abandoned._waiters == {loop: {waiter: None}}

@@ -154,3 +154,12 @@ def test_serve_some_of_a_family_forgets_them(family, clock):
     clock.advance(4)
     assert family.a.level.waiting == 0
     assert (family.a._ledger.line, family.b._ledger.line, plan.tails) == (None, None, {})
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_stand_behind_a_group_that_is_held_up_elsewhere_loses_what_overflows(family, anew):
+    """P4, P7: While it waits for the slow bucket, the fast one fills up and no further."""
+    line = [family.group.reserve({"a": 1, "b": 9}), family.a.reserve(9), family.a.reserve(1)]
+    if anew:
+        line[0].settle({"a": 1})
+    assert delays(line) == [18, 19, 20]

@@ -1,5 +1,6 @@
 """Several values change together, whatever comes in between."""
 
+import sys
 from threading import Thread
 
 import pytest
@@ -248,3 +249,50 @@ def test_step_that_raises_on_what_a_handler_changed_computes_anew():
 
     assert step(compute) is True
     assert (account.a, account.b) == (3, 3)
+
+
+class Handler:
+    """Runs something before the n-th line that runs in transaction.py."""
+
+    def __init__(self, at, call):
+        self.left, self._call = at, call
+
+    def _trace(self, frame, event, _arg):
+        if frame.f_code.co_filename != transaction.__file__:
+            return None
+        if event == "line":
+            self.left -= 1
+            if self.left == -1:
+                self._call()
+        return self._trace
+
+    def comes_in(self, call):
+        """Make a call; return whether the handler came before it was over."""
+        before = sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            call()
+        finally:
+            sys.settrace(before)
+        return self.left < 0
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_step_interrupted_at_any_line_counts_both(interrupted):
+    """P19: Wherever a handler comes, its step and the one it interrupts come true once each."""
+    for at in range(200):
+        account, other = Account(), Account()
+
+        def handle(account=account):
+            step(take, account)
+            if interrupted:
+                JOURNAL.record = [*take(account)[1]]  # published, and interrupted at once
+
+        came = Handler(at, handle).comes_in(lambda account=account: step(take, account, 2))
+        step(take, other)
+        assert account.a == account.b == 3 - came * (1 + interrupted)
+        assert other.a == other.b == 4
+        check_free()
+        if not came:
+            break
+    assert 5 < at < 199
