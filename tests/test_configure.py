@@ -243,3 +243,16 @@ def test_configure_keeps_what_adds_up_for_a_large_head(rate):
     bucket.configure(tokens_per_second=rate)
 
     assert head.delay == pytest.approx(10 / rate, rel=1e-9)
+
+
+@pytest.mark.parametrize("line", [False, True])
+def test_configure_that_makes_a_debt_last_100_years_raises_and_changes_nothing(clock, line):
+    """P22: No rate lets anybody owe for longer."""
+    bucket = TokenBucket(1, 1, clock=clock)
+    bucket.reserve(1).settle(1_000)
+    if line:
+        bucket.reserve(1)
+    before = bucket.level
+    with pytest.raises(ValueError, match="at most what comes back in 100 years"):
+        bucket.configure(tokens_per_second=Fraction(1, 10**7))
+    assert bucket.level == before

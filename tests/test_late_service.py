@@ -182,3 +182,32 @@ def test_serve_at_the_end_of_a_pause_leaves_no_trace_of_it(clock, who):
         assert bucket.available_tokens == 5
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("idle", [0, 100])
+def test_reserve_above_an_idle_bucket_waits_for_the_rest(clock, idle):
+    """P1, P4: What a full bucket would have gained while it was idle is not there."""
+    bucket = make(clock, 10, 2)
+    clock.advance(idle)
+    assert bucket.reserve(14).delay == 2
+    clock.advance(2)
+    assert (bucket.available_tokens, bucket.retry_after()) == (0, 0.5)
+
+
+def test_wait_while_the_clock_steps_back_has_waited_no_less_than_nothing(clock):
+    """P8: A bad clock makes no wait negative."""
+
+    async def main():
+        bucket = make(clock, initial_tokens=0)
+
+        async def acquire():
+            return await RateLimiter(bucket).acquire()
+
+        task = asyncio.create_task(acquire())
+        await turns()
+        clock.advance(-5)
+        bucket._reset()
+        await turns()
+        assert (await task).waited == 0
+
+    asyncio.run(main())

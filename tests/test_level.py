@@ -192,6 +192,12 @@ def test_refuse_names_the_bucket_that_holds_up_longest(clock, cost, options, ref
     assert copy(error).levels == seen
 
 
+def test_refuse_names_the_first_of_buckets_that_hold_up_as_long(clock):
+    """P37: Of equals the one that was given first is named."""
+    group = BucketGroup(*(make(clock, initial_tokens=0) for _ in range(3)))
+    assert refused(RateLimiter(group, block=False)).refused_by == 0
+
+
 def test_refuse_of_a_lone_bucket_names_none(clock):
     """A bucket that is alone has no label."""
     bucket = make(clock, initial_tokens=0.5)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rate_limiter import BucketGroup, TokenBucket
+from rate_limiter import BucketGroup, RateLimiter, TokenBucket
 from rate_limiter.memory import abandoned
 from rate_limiter.memory.abandoned import drop_abandoned, forget_sleeper, note_sleeper
 from rate_limiter.memory.line import Waiter
@@ -42,6 +42,7 @@ def abandon():
 CALLS = {
     "level": lambda bucket: bucket.level.waiting,
     "allow": lambda bucket: bucket.allow(),
+    "acquire": lambda bucket: RateLimiter(bucket, block=False).acquire(0.5).__enter__(),
     "retry_after": lambda bucket: bucket.retry_after(),
     "reserve": lambda bucket: bucket.reserve().cancel(),
     "refund": lambda bucket: bucket.refund(1),
