@@ -86,6 +86,26 @@ def test_step_that_raises_when_helped_raises_where_it_was_begun():
     assert JOURNAL.stalled is None
 
 
+def test_step_whose_helper_reads_what_changes_meanwhile_is_helped_again():
+    """P19: A helper that reads half of what a handler changes computes anew, as the step would."""
+    account, torn = Account(), []
+
+    class Torn(Interrupted):
+        def __call__(self, name):
+            writes = super().__call__(name)
+            if self.amid and not torn:  # while it is helped, another handler comes, and it raises
+                torn.append(name)
+                step(take, account, "second")
+                raise ValueError(name)
+            return writes
+
+    compute = Torn(account, 1_000, lambda: step(take, account, "first"))
+
+    assert step(compute, "step") > 0
+    assert account.takers.count("step") == 1
+    assert torn == ["step"]
+
+
 def test_step_whose_helper_is_interrupted_is_carried_out_once():
     """P19: A handler amid the helping finds what was published, and does it no second time."""
     account, levels = Account(), []

@@ -219,6 +219,18 @@ def test_call_limited_function_on_the_fast_path_takes_its_tokens(untraced, cost)
         limited("a")
 
 
+def test_await_call_of_a_computed_cost_on_the_fast_path_takes_its_tokens(untraced):
+    """P2: So does a coroutine function whose cost is computed."""
+    bucket = TokenBucket(5, 1, clock=ManualClock())
+
+    @RateLimiter(bucket, block=False).cost(len)
+    async def fetch(text):
+        return text
+
+    assert asyncio.run(fetch("abc")) == "abc"
+    assert bucket.available_tokens == 2
+
+
 def test_call_with_a_key_on_the_fast_path_takes_its_tokens(untraced):
     """P2: So does a call that is limited by its key."""
     limited = rate_limited(2, 1, block=False, key=len, clock=ManualClock())(str.upper)
