@@ -254,7 +254,8 @@ def test_wait_while_away_waits_in_the_line_of_the_fallback(world, away):
     world.run(bucket.wait(3))
     assert clock.elapsed == 3
     assert world.enter(RateLimiter(bucket).acquire(2)).waited == 2
-    assert world.run(bucket.reserve(4)).delay == 4
+    reservation = world.run(bucket.reserve(4))
+    assert (reservation.delay, repr(reservation)) == (4, "Reservation(delay=4)")
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
