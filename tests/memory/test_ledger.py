@@ -240,6 +240,19 @@ def test_call_with_a_key_on_the_fast_path_takes_its_tokens(untraced):
         limited("c")
 
 
+def test_call_coroutine_function_on_the_fast_path_takes_its_tokens(untraced):
+    """P2: And a coroutine function whose calls say what they cost."""
+
+    async def measure(text):
+        return len(text)
+
+    limited = RateLimiter(TokenBucket(3, 2, clock=ManualClock()), block=False).cost(len)(measure)
+
+    assert asyncio.run(limited("abc")) == 3
+    with pytest.raises(RateLimitExceeded):
+        asyncio.run(limited("a"))
+
+
 def test_await_permit_on_the_fast_path_takes_its_tokens(untraced):
     """P2: A task takes what is there without a step, and is refused with the time."""
     limiter = RateLimiter(TokenBucket(3, 2, clock=ManualClock()), block=False)
