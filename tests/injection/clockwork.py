@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from threading import get_ident
 
 from rate_limiter.testing import ManualClock
 
-try:
-    from _testcapi import remove_mem_hooks, set_nomemory
-except ImportError:  # pragma: no cover - an interpreter without its own test module
-    set_nomemory = None
-    remove_mem_hooks = int
+set_nomemory = None
+remove_mem_hooks = int
+if sys.version_info < (3, 12):  # a failed allocation ends later interpreters themselves
+    with suppress(ImportError):  # an interpreter without its own test module
+        from _testcapi import remove_mem_hooks, set_nomemory
 
 __all__ = ["OPERATION", "Clockwork", "StuckError", "remove_mem_hooks", "set_nomemory"]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Coroutine, Generator
 from functools import wraps
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 __all__ = ["Answer", "answering"]
 
@@ -36,7 +37,10 @@ class Answer(Coroutine[Any, Any, T_co]):
         """End it where it is."""
         self._coroutine.close()
 
-    def __bool__(self) -> NoReturn:
+    def __bool__(self) -> bool:
+        asker = sys._getframe(1).f_globals.get("__name__")
+        if asker == "asyncio.base_tasks":  # pragma: no cover - the repr of a task, from 3.12 on
+            return True
         name: str = self.__name__
         raise TypeError(f"the answer has to be awaited: write 'await bucket.{name}(...)'")
 
