@@ -163,6 +163,16 @@ def test_make_keyed_limiter_from_rates_gives_each_key_all_of_them(clock, rate, o
     assert (limiters["ada"].block, limiters["ada"].dry_run) == (False, False)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_make_keyed_limiter_from_rate_shares_one_limit_among_all_keys(strict):
+    """P24: The arithmetic of a rate in words is done once, not for each key."""
+    limiters = KeyedRateLimiter.from_rate("60/minute", strict=strict)
+    first, second = limiters["first"].bucket, limiters["second"].bucket
+
+    assert first._ledger.limit is second._ledger.limit
+    assert first._ledger.limit.strict is strict
+
+
 @pytest.mark.parametrize(
     ("rate", "options", "error", "match"),
     [

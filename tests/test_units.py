@@ -78,9 +78,9 @@ def test_read_limit_when_no_limit_raises_each_time(capacity, rate, error):
 
 
 def test_read_limit_of_equal_terms_shares_one():
-    """Buckets of one limit share it, but for an int and the float that is equal to it."""
+    """Buckets of one limit share it, however it was written."""
     assert read_limit(7, 3) is read_limit(7, 3)
-    assert read_limit(Decimal(7), 3).span == read_limit(7.0, 3).span
+    assert read_limit(Decimal(7), Fraction(3)) is read_limit(7.0, 3)
 
 
 def test_change_limit_keeps_what_is_not_changed():

@@ -227,6 +227,7 @@ def _check_words(text: str) -> None:
         )
 
 
+@lru_cache(maxsize=1024)  # the buckets of all keys are made from the same words
 def _read_rate(part: str, text: str) -> tuple[Fraction, Fraction]:
     """Read a rate that is all or a part of a text; see `parse_rate`."""
     forms = f"{_FORMS}, with ';' between several" if ";" in text else _FORMS

@@ -22,7 +22,7 @@ from .rates import (
     shown,
     strict_terms,
 )
-from .units import Limit, read_cost, read_limit, read_use
+from .units import Limit, read_cost, read_limit, read_use, shared_limit
 
 __all__ = ["TokenBucket"]
 
@@ -115,7 +115,7 @@ class TokenBucket(FastPath, LocalBucket):
         bucket = cls(*terms, initial_tokens=initial_tokens, clock=clock)
         if strict:
             ledger = bucket._ledger
-            ledger.limit = ledger.fast = Limit(*terms, strict=True)
+            ledger.limit = ledger.fast = shared_limit(*terms, strict=True)
         return bucket
 
     @property

@@ -25,6 +25,7 @@ __all__ = [
     "read_cost",
     "read_limit",
     "read_use",
+    "shared_limit",
     "units_of",
 ]
 
@@ -123,13 +124,21 @@ def read_limit(capacity: Number, tokens_per_second: Number) -> Limit:
     """
     if type(capacity) in _PLAIN and type(tokens_per_second) in _PLAIN:
         return _plain_limit(capacity, tokens_per_second)
-    return Limit(positive(capacity, "capacity"), per_second(tokens_per_second))
+    return shared_limit(positive(capacity, "capacity"), per_second(tokens_per_second))
 
 
-# Buckets of one limit share it: making a bucket for a key takes no arithmetic.
-@functools.lru_cache(maxsize=1024, typed=True)
+@functools.lru_cache(maxsize=1024)
 def _plain_limit(capacity: Number, tokens_per_second: Number) -> Limit:
-    return Limit(positive(capacity, "capacity"), per_second(tokens_per_second))
+    return shared_limit(positive(capacity, "capacity"), per_second(tokens_per_second))
+
+
+@functools.lru_cache(maxsize=1024)
+def shared_limit(capacity: Fraction, tokens_per_second: Fraction, *, strict: bool = False) -> Limit:
+    """Return the limit that all buckets of these terms share; see `Limit`.
+
+    So making a bucket for a key takes no arithmetic.
+    """
+    return Limit(capacity, tokens_per_second, strict=strict)
 
 
 def read_cost(tokens: Number | Mapping[str, Any]) -> Exact:
