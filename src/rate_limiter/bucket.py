@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeAlias
 
 from .clock import Clock
-from .exceptions import CostExceedsCapacity, RateLimitExceeded
+from .exceptions import CostExceedsCapacity, Label, RateLimitExceeded
 from .rates import Number, shown
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "AsyncReservation",
     "BaseBucket",
     "Bucket",
-    "Label",
     "Level",
     "Levels",
     "Paid",
@@ -33,8 +32,6 @@ Tokens: TypeAlias = Number | Mapping[str, Any]
 """A number of tokens, or for a group a number for each of its named buckets."""
 Paid: TypeAlias = Mapping[Any, Any]
 """How many tokens were paid, for each ledger or each limit on a server."""
-Label: TypeAlias = str | int | None
-"""What a bucket is called: its name in a group, or its position there; None if it is alone."""
 
 
 REFUNDED = "refunded"

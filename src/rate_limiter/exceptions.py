@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any, TypeAlias
 
-__all__ = ["BackendError", "CostExceedsCapacity", "RateLimitExceeded"]
+__all__ = ["BackendError", "CostExceedsCapacity", "Label", "RateLimitExceeded"]
 
 Label: TypeAlias = str | int | None
-"""What a bucket is called in its group: its name or its position; None for a lone bucket."""
+"""What a bucket is called: its name in a group, or its position there; None if it is alone."""
 
 Levels: TypeAlias = Mapping[Any, Any]
 """What each bucket held at the moment of the refusal: its label and its `Level`."""
@@ -109,7 +109,10 @@ class BackendError(Exception):
 
 
 def _made(error: RateLimitExceeded | CostExceedsCapacity) -> Levels:
-    """Return the levels of a refusal; they are made when first asked for."""
+    """Return the levels of a refusal; they are made when first asked for.
+
+    The two refusals have no base in common that could do it: users rely on the bases they have.
+    """
     levels = error._levels
     if levels is not None and not callable(levels):
         return levels

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Generic, TypeVar
 
-from .bucket import BaseBucket, Label, Tokens
+from .bucket import BaseBucket, Tokens
+from .exceptions import Label
 from .rates import exact, shown
 
 __all__ = ["Members"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..bucket import Label, Tokens
+from ..bucket import Tokens
 from ..clock import Clock
+from ..exceptions import Label
 from ..members import Members
 from ..units import read_cost
 from .bucket import LocalBucket
