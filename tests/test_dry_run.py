@@ -116,6 +116,38 @@ def test_correct_a_counted_permit_corrects_what_it_was_charged(bucket, payer, in
     assert owed(bucket) == PAYERS[payer]
 
 
+@pytest.mark.parametrize(
+    ("actual", "error"),
+    [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError), ({"a": 1}, TypeError)],
+)
+@pytest.mark.parametrize("payer", PAYERS)
+def test_settle_a_counted_permit_with_what_is_invalid_raises(bucket, payer, actual, error):
+    """P22: What was used is a number of tokens, whether or not anything was charged."""
+    limiter = RateLimiter(bucket, block=payer != "refused", dry_run=True)
+    if PAYERS[payer]:
+        bucket.allow(PAYERS[payer])
+    permit = enter(limiter, 2)
+    charged = owed(bucket)
+
+    with pytest.raises(error):
+        permit.settle(actual)
+    assert owed(bucket) == charged
+
+
+@pytest.mark.parametrize(
+    ("actual", "error"), [(1, TypeError), ({"c": 1}, ValueError), ({"a": -1}, ValueError)]
+)
+def test_settle_a_refused_permit_of_a_group_with_what_is_invalid_raises(clock, actual, error):
+    """P22: A permit of a group is settled in the terms in which it was taken."""
+    group = BucketGroup(a=TokenBucket(1, 1, clock=clock), b=TokenBucket(1, 1, clock=clock))
+    permit = enter(RateLimiter(group, block=False, dry_run=True), {"a": 5})
+
+    with pytest.raises(error):
+        permit.settle(actual)
+    permit.settle({"a": 3})
+    assert [owed(bucket) for bucket in group.buckets.values()] == [0, 0]
+
+
 def test_read_levels_of_a_permit_that_would_have_waited_tells_what_it_met(bucket):
     """A call that would have waited has the levels of the moment in which it came."""
     limiter = RateLimiter(bucket, dry_run=True)

@@ -21,6 +21,7 @@ LAYERS = [
     "clock",
     "units",
     "bucket",
+    "uncounted",
     "members",
     "callables",
     "calls",

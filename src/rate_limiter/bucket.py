@@ -182,6 +182,15 @@ class BaseBucket(ABC):
         """
 
     @abstractmethod
+    def _uses(self, actual: Tokens, taken: Tokens) -> Any:
+        """Return what was used in each ledger or limit that `actual` names, or refuse it.
+
+        Args:
+            actual: What was used.
+            taken: What had been taken for it.
+        """
+
+    @abstractmethod
     def _full_in(self) -> int:
         """Return the nanoseconds until the bucket is full and nobody waits.
 

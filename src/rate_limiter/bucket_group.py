@@ -168,6 +168,9 @@ class BucketGroup(Bucket):
         taker: Callable[[], bool] = self._joint._taker(tokens)
         return taker
 
+    def _uses(self, actual: Tokens, taken: Tokens) -> Any:
+        return self._joint._uses(actual, taken)
+
     def _reset(self) -> None:
         self._joint._reset()
 

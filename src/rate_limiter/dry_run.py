@@ -7,6 +7,7 @@ from typing import Any
 from .bucket import REFUNDED, Admission, Levels, Receipt, Tokens
 from .exceptions import CostExceedsCapacity, RateLimitExceeded
 from .rates import Number
+from .uncounted import Uncounted
 
 __all__ = ["pretend", "pretend_async"]
 
@@ -28,7 +29,7 @@ def pretend(bucket: Any, tokens: Tokens, block: bool, timeout: Number | None) ->
             return 0.0, _InLine(bucket.reserve(tokens, timeout), refusal), None
     except _REFUSALS as error:
         refusal = error
-    return 0.0, _Uncounted(refusal), None
+    return 0.0, _Refused(bucket, refusal), None
 
 
 async def pretend_async(
@@ -47,30 +48,19 @@ async def pretend_async(
             return 0.0, _InLine(reserved, refusal), None
     except _REFUSALS as error:
         refusal = error
-    return 0.0, _Uncounted(refusal), None
+    return 0.0, _Refused(bucket, refusal), None
 
 
-class _Uncounted:
+class _Refused(Uncounted):
     """Pays for a call that would have been refused: nothing."""
 
-    def __init__(self, refusal: Any) -> None:
+    def __init__(self, bucket: Any, refusal: Any) -> None:
+        super().__init__(bucket._core._uses)
         self._refusal = refusal
 
     def _levels(self, after: Any) -> Levels:
         levels: Levels = self._refusal.levels
         return levels
-
-    def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
-        return receipt._paid is not REFUNDED
-
-    async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool:
-        return self._settle(receipt, actual)
-
-    def _give_back(self, receipt: Receipt) -> None:
-        receipt._paid = REFUNDED
-
-    async def _give_back_async(self, receipt: Receipt) -> None:
-        self._give_back(receipt)
 
 
 class _InLine:

@@ -116,13 +116,7 @@ class LocalBucket(Bucket):
         """Return the price of a cost in each ledger, or refuse it; a part of 0 is left out."""
 
     @abstractmethod
-    def _uses(self, actual: Tokens, taken: Tokens) -> Prices:
-        """Return what was used in each ledger that `actual` names, or refuse it.
-
-        Args:
-            actual: What was used.
-            taken: What had been taken for it.
-        """
+    def _uses(self, actual: Tokens, taken: Tokens) -> Prices: ...
 
     def _check(self, tokens: Tokens) -> None:
         self._prices(tokens)

@@ -133,7 +133,7 @@ class AwaitingRedisBucket(RedisBucket, AsyncBucket):
         self._admit(1, block=False, timeout=None)
 
     async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool:
-        used = self._limits.use(actual, receipt._tokens)
+        used = self._uses(actual, receipt._tokens)
         payment = self._payment_of(receipt)
         if payment is None:
             return False

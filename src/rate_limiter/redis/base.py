@@ -99,7 +99,7 @@ class Reserved:
         self._cancelled = isinstance(error, ReplyLost) or self._bucket._fallback is not None
 
     def _use(self, actual: Tokens) -> Paid:
-        used: Paid = self._bucket._limits.use(actual, self._tokens)
+        used: Paid = self._bucket._uses(actual, self._tokens)
         return used
 
     def _payment(self) -> Payment:
@@ -148,6 +148,9 @@ class RedisBucket(BaseBucket, ABC):
 
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
         return _never
+
+    def _uses(self, actual: Tokens, taken: Tokens) -> Paid:
+        return self._limits.use(actual, taken)
 
     def _full_in(self) -> int:
         return 0 if self._fallback is None else self._fallback._full_in()

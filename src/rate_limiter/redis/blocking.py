@@ -118,7 +118,7 @@ class BlockingRedisBucket(RedisBucket, Bucket):
         payment.update(used)
 
     def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
-        used = self._limits.use(actual, receipt._tokens)
+        used = self._uses(actual, receipt._tokens)
         payment = self._payment_of(receipt)
         if payment is None:
             return False

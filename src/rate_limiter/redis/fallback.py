@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from ..bucket import (
-    REFUNDED,
     Admission,
     BaseBucket,
-    Levels,
-    Paid,
     Payer,
-    Receipt,
     Reservation,
     Tokens,
     copied,
 )
 from ..exceptions import RateLimitExceeded
 from ..rates import Number, shown
+from ..uncounted import ReadUse, Uncounted
 from .outage import PAUSE
 
 __all__ = ["Closed", "Fallback", "Open", "Understudy", "read_fallback"]
 
 Fallback: TypeAlias = str | BaseBucket | None
 """None, "allow", "deny", or a bucket in this process."""
-ReadUse: TypeAlias = Callable[[Tokens, Tokens], Paid]
-"""Given what was used and what was taken, returns what that is under each limit."""
 
 
 class Understudy(Payer, Protocol):
@@ -71,13 +65,10 @@ def read_fallback(fallback: Fallback, read_use: ReadUse) -> Understudy | None:
     return (Open if fallback == "allow" else Closed)(read_use)
 
 
-class Open:
+class Open(Uncounted):
     """Admits everything, and counts nothing."""
 
     available_tokens = math.inf
-
-    def __init__(self, read_use: ReadUse) -> None:
-        self._read_use = read_use
 
     def allow(self, tokens: Tokens = 1) -> bool:
         """Admit."""
@@ -105,22 +96,6 @@ class Open:
 
     async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
         return self._admit(tokens, block, timeout)
-
-    def _levels(self, after: Any) -> Levels:
-        return {}
-
-    def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
-        self._read_use(actual, receipt._tokens)
-        return receipt._paid is not REFUNDED
-
-    async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool:
-        return self._settle(receipt, actual)
-
-    def _give_back(self, receipt: Receipt) -> None:
-        receipt._paid = REFUNDED
-
-    async def _give_back_async(self, receipt: Receipt) -> None:
-        self._give_back(receipt)
 
 
 class Closed(Open):
