@@ -62,7 +62,7 @@ class Before(Protocol):
 
 
 def never() -> bool:
-    """Stand in as the `quick` of work that needs the arguments of the call."""
+    """Stand in as the `quick` of work that needs the call's arguments, or a server."""
     return False
 
 

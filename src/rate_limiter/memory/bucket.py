@@ -33,7 +33,7 @@ from .abandoned import drop_abandoned, forget_sleeper, note_sleeper
 from .changes import correct, give_back, pause, reprice, reset, resume, settle
 from .ledger import Ledger
 from .levels import Snapshot, full_in, level_of, scarcest, unpaused
-from .line import Prices, Waiter
+from .line import Prices, Waiter, ledgers_of
 from .steps import Answer, ask, due_of_waiter, enter, in_turn, leave, look, look_at, take
 from .transaction import run
 
@@ -215,7 +215,7 @@ class LocalBucket(Bucket):
 
     def _ask(self, prices: Prices, now: int, *, at_once: bool) -> Answer:
         drop_abandoned(now)
-        answer: Answer = run(in_turn, ask, _of(prices), now, prices, self._ledgers, at_once)
+        answer: Answer = run(in_turn, ask, ledgers_of(prices), now, prices, self._ledgers, at_once)
         return answer
 
     def _look_at(self, now: int) -> tuple[int, tuple[Snapshot, ...]]:
@@ -317,7 +317,3 @@ class LocalReservation(Reservation):
     def __repr__(self) -> str:
         state = "cancelled" if self._waiter.left else f"delay={self.delay:g}"
         return f"Reservation({state})"
-
-
-def _of(prices: Prices) -> list[Ledger]:
-    return [ledger for ledger, _ in prices]

@@ -12,7 +12,7 @@ from ..bucket import REFUNDED
 from ..units import Exact
 from .draft import Draft
 from .ledger import Ledger
-from .line import Place, Prices, Waiter, change_price, head_price, take_out
+from .line import Place, Prices, Waiter, change_price, head_price, ledgers_of, take_out
 from .planning import drop_plan, first_place
 from .serving import (
     MOST_SERVED,
@@ -23,7 +23,7 @@ from .serving import (
     serve,
     units_to_correct,
 )
-from .steps import Members, in_turn
+from .steps import Ledgers, in_turn
 from .transaction import Result, Write
 
 __all__ = [
@@ -72,7 +72,7 @@ def correct(draft: Draft, now: int, prices: Prices) -> None:
     """Charge these prices on top, or give them back if they are below zero."""
     for ledger, extra in prices:
         correct_one(draft, ledger, extra, now)
-    serve(draft, [ledger for ledger, _ in prices], now)
+    serve(draft, ledgers_of(prices), now)
 
 
 def settle_one(receipt: Any, ledger: Ledger, tokens: Exact, used: Exact, now: int) -> Result:
@@ -111,7 +111,7 @@ def settle(receipt: Any, taken: Prices, used: Prices, now: int) -> Result:
     for ledger, tokens in used:
         limit = ledger.fast
         if limit is None:  # somebody waits, or a pause is on
-            return in_turn(_settle, [ledger for ledger, _ in used], now, receipt, paid, used)
+            return in_turn(_settle, ledgers_of(used), now, receipt, paid, used)
         units = units_to_correct(tokens - paid.get(ledger, 0), limit)
         full_at = ledger.corrected(units, now * limit.scale)
         check_debt(limit, full_at, now)
@@ -124,7 +124,7 @@ def _settle(draft: Draft, now: int, receipt: Any, paid: Any, used: Prices) -> bo
     for ledger, tokens in used:
         correct_one(draft, ledger, tokens - paid.get(ledger, 0), now)
     draft.set(receipt, "_paid", {**paid, **dict(used)})
-    serve(draft, [ledger for ledger, _ in used], now)
+    serve(draft, ledgers_of(used), now)
     return True
 
 
@@ -135,32 +135,32 @@ def give_back(receipt: Any, taken: Prices, now: int) -> Result:
     return done, [*writes, (setattr, (receipt, "_paid", REFUNDED))] if done is True else writes
 
 
-def pause(draft: Draft, now: int, members: Members, until: int) -> None:
+def pause(draft: Draft, now: int, ledgers: Ledgers, until: int) -> None:
     """Admit nobody until the nanosecond `until`."""
-    for ledger in members:
+    for ledger in ledgers:
         if until > now:
             begin_change(draft, ledger, now)
             draft[ledger].pause(until)
             end_change(draft, ledger, now)
 
 
-def resume(draft: Draft, now: int, members: Members) -> None:
+def resume(draft: Draft, now: int, ledgers: Ledgers) -> None:
     """End a pause."""
-    for ledger in members:
+    for ledger in ledgers:
         if draft.get(ledger, ledger).closed_until is not None:
             drop_plan(draft, ledger)
             draft[ledger].resume(now)
             end_change(draft, ledger, now)
-    serve(draft, members, now)
+    serve(draft, ledgers, now)
 
 
-def reset(draft: Draft, now: int, members: Members) -> bool:
+def reset(draft: Draft, now: int, ledgers: Ledgers) -> bool:
     """Fill buckets, and serve everybody in their lines for nothing.
 
     Returns:
         Whether it is done; one step takes only a part of a long line.
     """
-    for ledger in members:
+    for ledger in ledgers:
         begin_change(draft, ledger, now)
         for _ in range(MOST_SERVED):
             place = first_place(draft, ledger)

@@ -26,6 +26,7 @@ __all__ = [
     "change_price",
     "head_price",
     "in_units",
+    "ledgers_of",
     "line_of_one",
     "next_order",
     "stand",
@@ -145,6 +146,11 @@ _EVERYBODY = ("first", "last", "ahead", "behind")
 _SLEEPERS = ("first_asleep", "last_asleep", "asleep_ahead", "asleep_behind")
 
 
+def ledgers_of(prices: Prices) -> list[Ledger]:
+    """Return the ledgers to take from."""
+    return [ledger for ledger, _ in prices]
+
+
 def next_order() -> int:
     """Return a number that is larger than any before."""
     return next(_orders)
@@ -174,7 +180,7 @@ def stand(draft: Draft, waiter: Waiter, prices: Prices, now: int) -> None:
     """Put a waiter at the end of the lines."""
     work = draft[waiter]
     work.order = next_order()
-    ledgers = [ledger for ledger, _ in prices]
+    ledgers = ledgers_of(prices)
     work.places = tuple(_new_place(draft, waiter, price, ledgers, now) for price in prices)
     for place in work.places:
         line = draft[draft[place.ledger].line]

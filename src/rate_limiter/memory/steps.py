@@ -19,6 +19,7 @@ from .line import (
     Prices,
     Waiter,
     in_units,
+    ledgers_of,
     line_of_one,
     next_order,
     stand,
@@ -38,7 +39,7 @@ from .transaction import UNFINISHED, Result, Write
 
 __all__ = [
     "Answer",
-    "Members",
+    "Ledgers",
     "ask",
     "due_of_waiter",
     "enter",
@@ -49,7 +50,7 @@ __all__ = [
     "take",
 ]
 
-Members: TypeAlias = Sequence[Ledger]
+Ledgers: TypeAlias = Sequence[Ledger]
 
 
 class Answer(NamedTuple):
@@ -81,16 +82,16 @@ def in_turn(act: Callable[..., Any], ledgers: Iterable[Ledger], now: int, *args:
     return result, draft.writes()
 
 
-def take(prices: Prices, members: Members, now: int) -> Result:
+def take(prices: Prices, members: Ledgers, now: int) -> Result:
     """Take tokens if they are there now; a cost above the capacity never is."""
     charges = _charges(prices, now)
     if charges is None:
-        return in_turn(_take, _ledgers(prices), now, prices, members)
+        return in_turn(_take, ledgers_of(prices), now, prices, members)
     return _taken(charges, members, now), charges
 
 
 def enter(
-    waiter: Waiter, prices: Prices, members: Members, longest: int | None, now: int
+    waiter: Waiter, prices: Prices, members: Ledgers, longest: int | None, now: int
 ) -> Result:
     """Take tokens that are there now, or stand in line for them; see `join`."""
     charges = _charges(prices, now)
@@ -106,11 +107,11 @@ def enter(
         return _taken(charges, members, now), [*charges, *served]
     if len(prices) == 1 and prices[0][0].fast is not None:
         return _enter_alone(waiter, *prices[0], members, longest, now)
-    return in_turn(join, _ledgers(prices), now, waiter, prices, members, longest)
+    return in_turn(join, ledgers_of(prices), now, waiter, prices, members, longest)
 
 
 def _enter_alone(
-    waiter: Waiter, ledger: Ledger, price: Exact, members: Members, longest: int | None, now: int
+    waiter: Waiter, ledger: Ledger, price: Exact, members: Ledgers, longest: int | None, now: int
 ) -> Result:
     """Begin the line of a single bucket, the commonest of all waits, without a draft."""
     limit = ledger.limit
@@ -132,7 +133,7 @@ def _enter_alone(
     ]
 
 
-def ask(draft: Draft, now: int, prices: Prices, members: Members, at_once: bool) -> Answer:
+def ask(draft: Draft, now: int, prices: Prices, members: Ledgers, at_once: bool) -> Answer:
     """Tell when tokens could be taken.
 
     Args:
@@ -153,7 +154,7 @@ def ask(draft: Draft, now: int, prices: Prices, members: Members, at_once: bool)
 
 
 def join(
-    draft: Draft, now: int, waiter: Waiter, prices: Prices, members: Members, longest: int | None
+    draft: Draft, now: int, waiter: Waiter, prices: Prices, members: Ledgers, longest: int | None
 ) -> Answer:
     """Take tokens that are there now, or stand in line for them.
 
@@ -194,7 +195,7 @@ def join(
     return Answer(due <= now, due, slowest, snapshots(draft, members))
 
 
-def look(waiter: Waiter, members: Members, now: int) -> Result:
+def look(waiter: Waiter, members: Ledgers, now: int) -> Result:
     """Tell a sleeper that woke whether it was served; if not, set its alarm again."""
     places = waiter.places
     ledgers = [place.ledger for place in places]
@@ -216,13 +217,13 @@ def look(waiter: Waiter, members: Members, now: int) -> Result:
     ]
 
 
-def _look(draft: Draft, now: int, waiter: Waiter, members: Members) -> tuple[Snapshot, ...]:
+def _look(draft: Draft, now: int, waiter: Waiter, members: Ledgers) -> tuple[Snapshot, ...]:
     if not draft.get(waiter, waiter).served:
         draft[waiter].alarm = due_of(draft, waiter)
     return snapshots(draft, members)
 
 
-def look_at(draft: Draft, now: int, members: Members) -> tuple[Snapshot, ...]:
+def look_at(draft: Draft, now: int, members: Ledgers) -> tuple[Snapshot, ...]:
     """Return what the buckets are like, after all who are due were served."""
     return snapshots(draft, members)
 
@@ -263,13 +264,9 @@ def _leave(draft: Draft, now: int, waiter: Waiter) -> None:
     serve(draft, ledgers, now)
 
 
-def snapshots(draft: dict[Any, Any], members: Members) -> tuple[Snapshot, ...]:
+def snapshots(draft: dict[Any, Any], members: Ledgers) -> tuple[Snapshot, ...]:
     """Return what these are like now."""
     return tuple(snapshot(draft, ledger) for ledger in members)
-
-
-def _ledgers(prices: Prices) -> list[Ledger]:
-    return [ledger for ledger, _ in prices]
 
 
 def _charges(prices: Prices, now: int) -> list[Write] | None:
@@ -289,7 +286,7 @@ def _charges(prices: Prices, now: int) -> list[Write] | None:
     return charges
 
 
-def _taken(charges: list[Write], members: Members, now: int) -> Answer:
+def _taken(charges: list[Write], members: Ledgers, now: int) -> Answer:
     if not members:
         return _TAKEN
     taken = {args[0]: unpaused(args[0].limit, args[2]) for _, args in charges}
@@ -297,7 +294,7 @@ def _taken(charges: list[Write], members: Members, now: int) -> Answer:
     return Answer(True, now, 0, after)
 
 
-def _take(draft: Draft, now: int, prices: Prices, members: Members) -> Answer:
+def _take(draft: Draft, now: int, prices: Prices, members: Ledgers) -> Answer:
     answer = ask(draft, now, prices, members, True)
     if answer.due != now:
         return answer

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, NoReturn, Protocol, Self
 
 from ..bucket import REFUNDED, BaseBucket, Levels, Paid, Receipt, Tokens
+from ..calls import never
 from ..clock import SYSTEM_CLOCK, Clock, nanoseconds, seconds, timeout_nanoseconds
 from ..exceptions import BackendError
 from ..memory.transaction import step
@@ -147,7 +148,7 @@ class RedisBucket(BaseBucket, ABC):
             raise self._never(tokens, self.capacity)
 
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
-        return _never
+        return never
 
     def _uses(self, actual: Tokens, taken: Tokens) -> Paid:
         return self._limits.use(actual, taken)
@@ -292,7 +293,3 @@ class RedisBucket(BaseBucket, ABC):
 def fit(charges: Charges) -> bool:
     """Tell whether all of this could ever be there at once."""
     return all(units <= limit.terms.span for limit, units in charges)
-
-
-def _never() -> bool:
-    return False

@@ -71,12 +71,12 @@ class SeveralLimits:
     @property
     def capacity(self) -> float:
         """The smallest capacity among its buckets."""
-        return min(bucket.capacity for bucket in self._members.all)
+        return self._members.capacity
 
     @property
     def tokens_per_second(self) -> float:
         """The smallest rate among its buckets."""
-        return min(bucket.tokens_per_second for bucket in self._members.all)
+        return self._members.tokens_per_second
 
     def charges(self, tokens: Tokens) -> Charges:
         """Return what to charge each of the buckets that so many tokens are asked of."""
