@@ -266,7 +266,12 @@ def test_use_as_a_collection_is_refused(use):
 
 
 @pytest.mark.parametrize(
-    ("policy", "shown"), [({"block": False}, "block=False"), ({"timeout": 2}, "timeout=2")]
+    ("policy", "shown"),
+    [
+        ({"block": False}, "block=False"),
+        ({"timeout": 2}, "timeout=2"),
+        ({"dry_run": True}, "timeout=None, dry_run=True"),
+    ],
 )
 def test_repr_shows_number_and_policy(policy, shown):
     """P26: The repr says how many there are and what they do, and names no key."""

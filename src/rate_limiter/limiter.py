@@ -23,7 +23,7 @@ else:
 
     B_co = TypeVar("B_co", bound=BaseBucket, covariant=True)
 
-__all__ = ["AsyncPermit", "B_co", "Permit", "RateLimiter", "check_policy"]
+__all__ = ["AsyncPermit", "B_co", "Permit", "RateLimiter", "check_policy", "shown_policy"]
 
 F = TypeVar("F")
 _ONE = 1
@@ -199,8 +199,7 @@ class RateLimiter(Generic[B_co]):
         self._bucket._move_back(state)
 
     def __repr__(self) -> str:
-        policy = f"timeout={self._timeout}" if self._block else "block=False"
-        policy += ", dry_run=True" * self.dry_run
+        policy = shown_policy(self._block, self._timeout, self.dry_run)
         return f"{type(self).__name__}({self._bucket!r}, {policy})"
 
     def _check_payable(self, tokens: Tokens) -> None:
@@ -279,3 +278,8 @@ def check_policy(block: bool, timeout: Number | None, dry_run: bool = False) -> 
         raise ValueError(
             f"timeout={shown(timeout)} needs block=True; a call that refuses does not wait"
         )
+
+
+def shown_policy(block: bool, timeout: Number | None, dry_run: bool) -> str:
+    """Return a policy as the repr of a limiter shows it."""
+    return (f"timeout={timeout}" if block else "block=False") + ", dry_run=True" * dry_run

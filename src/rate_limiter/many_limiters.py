@@ -12,7 +12,7 @@ from .bucket import BaseBucket
 from .bucket_group import BucketGroup
 from .callables import is_async
 from .clock import Clock
-from .limiter import RateLimiter, check_policy
+from .limiter import RateLimiter, check_policy, shown_policy
 from .rates import Number, parse_rates, shown
 from .token_bucket import TokenBucket
 
@@ -87,8 +87,7 @@ class ManyLimiters(Generic[V_co]):
         return RateLimiter(bucket, **self._policy)
 
     def __repr__(self) -> str:
-        policy = f"timeout={self._policy['timeout']}" if self._policy["block"] else "block=False"
-        return f"{type(self).__name__}({len(self)} limiters, {policy})"
+        return f"{type(self).__name__}({len(self)} limiters, {shown_policy(**self._policy)})"
 
     def _move_to(self, clock: Clock) -> Any:
         """Begin anew on another clock; return what `_move_back` needs."""
