@@ -98,6 +98,16 @@ def copy(error):
     return pickle.loads(pickle.dumps(error))  # noqa: S301 - just dumped
 
 
+def enter(permit, in_task):
+    if not in_task:
+        return permit.__enter__()
+
+    async def main():
+        return await permit
+
+    return asyncio.run(main())
+
+
 def labels(group):
     return list(RateLimiter(group).acquire().__enter__().levels)
 
@@ -125,14 +135,7 @@ def test_read_levels_of_a_permit_tells_what_was_left(clock, in_task):
     group = BucketGroup(requests=requests, tokens=tokens)
     permit = RateLimiter(group).acquire({"requests": 1, "tokens": 30})
     assert permit.levels == {}
-    if in_task:
-
-        async def main():
-            return await permit
-
-        asyncio.run(main())
-    else:
-        permit.__enter__()
+    enter(permit, in_task)
     clock.advance(1)
     group.pause(5)
     tokens.configure(7, 7)
@@ -151,14 +154,7 @@ def test_read_levels_of_a_permit_that_waited(in_task):
     clock = ManualClock(auto_advance=True)
     bucket = make(clock, initial_tokens=0)
     permit = RateLimiter(bucket).acquire(3)
-    if in_task:
-
-        async def main():
-            return await permit
-
-        asyncio.run(main())
-    else:
-        permit.__enter__()
+    enter(permit, in_task)
     bucket.refund(5)
 
     assert (permit.waited, permit.levels) == (1.5, {None: level(0.0, full_in=5.0)})
