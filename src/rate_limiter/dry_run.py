@@ -55,7 +55,7 @@ class _Refused(Uncounted):
     """Pays for a call that would have been refused: nothing."""
 
     def __init__(self, bucket: Any, refusal: Any) -> None:
-        super().__init__(bucket._core._uses)
+        super().__init__(bucket._uses)
         self._refusal = refusal
 
     def _levels(self, after: Any) -> Levels:
