@@ -21,8 +21,22 @@ def test_run_benchmarks_prints_a_table_and_ends_well() -> None:
     assert title.startswith("| calls, Python 3.")
     assert rule == "|---|--:|--:|---|---|"
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
-    assert len(cells) == 16
+    assert len(cells) == 17
     assert all(float(ratio.replace(",", "")) > 0 for _, ratio, *_ in cells)
     assert all((target == "") == (met == "") for _, _, target, met, _ in cells)
     assert {met for _, _, _, met, _ in cells} <= {"", "yes", "MISSED"}
     assert summary.endswith(" of 14 targets are met.")
+
+
+def test_run_benchmarks_of_services_ends_well() -> None:
+    """What a limit adds to a request is measured, with or without others to compare it with."""
+    run = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, SCRIPT, "--part", "services", "--rounds", "1"],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=50,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "| us over a bare ASGI application" in run.stdout
+    assert "| us over a bare WSGI application" in run.stdout

@@ -34,7 +34,7 @@ class Awaited(AsyncBucket):
             raise RateLimitExceeded("not in time", levels={None: "late"})
         return Reserved(self)
 
-    async def _admit_async(self, tokens, block, timeout):
+    async def _admit_async(self, tokens, block, timeout, source=None):
         if tokens > self.tokens:
             raise RateLimitExceeded("no", levels={None: "low"})
         self.tokens -= tokens
@@ -56,15 +56,6 @@ class Reserved:
 
 
 Plain.__abstractmethods__ = Awaited.__abstractmethods__ = frozenset()
-
-
-@pytest.mark.parametrize(
-    "ask", [lambda it: it.resume(), lambda it: it.level, lambda it: it._reset()]
-)
-def test_ask_for_what_a_kind_cannot_do_raises_and_names_it(ask):
-    """A kind of bucket that lacks a call says so by its own name."""
-    with pytest.raises(NotImplementedError, match="Plain"):
-        ask(Plain())
 
 
 def test_ask_awaited_bucket_by_its_other_names_does_the_same():

@@ -28,7 +28,7 @@ def test_take_arguments_by_position():
     by_position = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     by_name = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     assert by_position == ["capacity", "rate", "cost", "block"]
-    assert by_name == ["timeout", "key", "clock", "make_bucket", "dry_run"]
+    assert by_name == ["timeout", "key", "clock", "make_bucket", "dry_run", "name"]
 
 
 def test_pass_everything_by_position(clock):

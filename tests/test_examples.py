@@ -21,11 +21,35 @@ ON_SERVER = "shared_between_processes.py"
 
 # What each example prints, in this order, however busy the machine is.
 OUTPUTS = {
+    "aiohttp_crawler.py": ["{'127.0.0.1': 10, 'localhost': 21}"],
+    "anthropic_client.py": ["20 of 20 calls answered", "model tokens used"],
+    "httpx_client.py": ["40 of 40 pages, of 2 hosts"],
+    "openai_client.py": [
+        "unlimited: ",
+        "of 30 calls failed",
+        "limited: 0 of 30 calls failed",
+        "model tokens used",
+    ],
+    "requests_session.py": [
+        "ann: 200 at once",
+        "ann: 403 at once",
+        "ben: 200",
+        "ann: 200 after a pause",
+    ],
     "llm_client.py": [
         "54 calls",
         "unlimited: ",
         "54 calls   6180 tokens    0 429s",
         "limited: 0 of",
+    ],
+    "metrics.py": [
+        "WARNING limiter fetch begins a wait of 0.",
+        "users: refused, again in 30 s",
+        'rate_limiter_acquisitions_total{limiter="fetch",result="admitted"} 8.0',
+        'rate_limiter_acquisitions_total{limiter="users",result="admitted"} 3.0',
+        'rate_limiter_acquisitions_total{limiter="users",result="refused"} 1.0',
+        'rate_limiter_wait_duration_seconds_count{limiter="fetch"} ',
+        'rate_limiter_waiting{limiter="fetch"} 0.0',
     ],
     "per_user.py": [
         "Mal: 5 answered, 995 refused",
@@ -48,10 +72,34 @@ OUTPUTS = {
     ],
     "async_tasks.py": ["page 1, 1 tokens, waited 0.0 s", "page 4, 4 tokens", "ping", "gave up"],
     "decorate_function.py": ["GNU", "report for Ben", "no report for Cem: try again in"],
+    "fastapi_service.py": [
+        'Ann /: 200, "clients";r=99;t=1',
+        'Ann /search: 200, "2/minute";r=1;t=30, "50/day";r=49;t=1728, "clients";r=',
+        "Ann /search: 200",
+        'Ann /search: 429, "2/minute";r=0;t=',
+        "; wait ",
+        'Ben /search: 200, "2/minute";r=1;t=30, "50/day";r=49;t=1728, "clients";r=',
+    ],
+    "flask_service.py": [
+        "sesame: 200, welcome",
+        "1234: 401, no",
+        "sesame: 200, welcome",
+        "password: 401, no",
+        "qwerty: 401, no",
+        "letmein: 429, Too many requests; try again in",
+        "sesame: 429, Too many requests; try again in",
+    ],
     "method_costs.py": ["Ann wrote to 7", "Ann may not", "Ann wrote to 3", "Ben wrote to 7"],
     "quickstart.py": ["unlimited", "decorated", "with-block", "tasks", "unlimited: "],
+    "several_workers.py": ["worker  served  refused", "all", "could be served", "the limit held"],
     "shared_between_processes.py": ["process  asked   got", "all", "of at most", "the limit held"],
-    "testing_your_code.py": ["passed: test_send", "passed: test_answer", "two hours of waiting"],
+    "testing_your_code.py": ["passed: test_send", "passed: test_answer", "two minutes of waiting"],
+    "waiting_progress.py": [
+        "waiting: |",
+        "1 of 12 callers",
+        "0 of 12 callers",
+        "12 pages, and nobody waits any more: 0 callers",
+    ],
     "with_block.py": ["copied 8 pages after 0.00 s", "9 pages would take", "copied the last page"],
 }
 

@@ -2,10 +2,10 @@
 
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.no_cover,
 ]
 HOME = os.path.dirname(rate_limiter.__file__)  # noqa: PTH120 - compared with names of files
-HUNG = 5.0  # seconds after which a child that needs milliseconds is taken to hang
+HUNG = 20.0  # seconds after which a child that needs milliseconds is taken to hang
 
 
 @contextmanager
@@ -53,6 +53,7 @@ def busy(bucket, threads=4):
 
 def fork(run):
     """Run in a forked child; return its exit code, or None if it had to be killed."""
+    ended, never_written = os.pipe()
     child = os.fork()
     if child == 0:
         try:
@@ -60,15 +61,14 @@ def fork(run):
         except BaseException:  # noqa: BLE001 - a child must never get back into the test runner
             code = 99
         os._exit(code)
-    deadline = time.monotonic() + HUNG
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.001)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+    os.close(never_written)
+    # One wait for the child to close its end, which asks busy threads for the interpreter but once.
+    hung = not select.select([ended], [], [], HUNG)[0]
+    if hung:
+        os.kill(child, signal.SIGKILL)
+    os.close(ended)
+    status = os.waitpid(child, 0)[1]
+    return None if hung else os.waitstatus_to_exitcode(status)
 
 
 @forking
@@ -132,6 +132,7 @@ def test_fork_gives_the_child_a_bucket_of_its_own():
 
 
 @forking
+@pytest.mark.skipif(rate_limiter.compiled, reason="compiled, the call has no lines")
 def test_fork_in_the_midst_of_any_line_hangs_neither_parent_nor_child():
     """P20: A process that forks from a handler, at any line of a call, goes on in both."""
     bucket = TokenBucket(1_000, 1, clock=ManualClock())

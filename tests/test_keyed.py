@@ -323,3 +323,19 @@ def test_make_keyed_limiter_with_an_async_maker_is_refused():
     """P22: A coroutine is no bucket, which is said before there is a key, and none is left over."""
     with pytest.raises(TypeError, match="make_bucket must be a plain function"):
         KeyedRateLimiter(make_async)
+
+
+@pytest.mark.parametrize(
+    ("options", "policy"),
+    [
+        ({}, (True, None, False)),
+        ({"timeout": 3}, (True, 3, False)),
+        ({"block": False}, (False, None, False)),
+        ({"dry_run": True}, (True, None, True)),
+    ],
+)
+def test_read_policy_of_keyed_limiters_is_that_of_each(options, policy):
+    """The policy can be read without a key, and is that of every key."""
+    limiters = KeyedRateLimiter.from_rate("1/second", **options)
+    for one in (limiters, limiters["key"]):
+        assert (one.block, one.timeout, one.dry_run) == policy

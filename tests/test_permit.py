@@ -205,3 +205,19 @@ def test_acquire_any_real_number_takes_it(tokens, limiter):
     with limiter.acquire(tokens) as permit:
         assert permit.tokens == tokens
     assert limiter.bucket.available_tokens == 8
+
+
+def test_correct_payment_in_a_task_does_as_elsewhere(limiter):
+    """A task settles and refunds by calls of their own, which never block its loop."""
+
+    async def main():
+        async with limiter.acquire(4) as permit:
+            await permit.settle_async(6)
+            assert limiter.bucket.available_tokens == 4
+            await permit.refund_async()
+            await permit.refund_async()
+        assert limiter.bucket.available_tokens == 10
+        with pytest.raises(RuntimeError, match="refunded"):
+            await permit.settle_async(1)
+
+    asyncio.run(main())

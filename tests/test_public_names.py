@@ -17,9 +17,19 @@ PACKAGE = Path(rate_limiter.__file__).parent
 MODULES = sorted(
     module.name.removeprefix("rate_limiter.")
     for module in pkgutil.walk_packages(rate_limiter.__path__, "rate_limiter.")
+    if module.name != "rate_limiter._core"  # compiled, it has no text to be read
 )
 
-ROOMS = ("memory", "redis")  # folders of the package
+ROOMS = (
+    "http",
+    "http.headers",
+    "instrumentation",
+    "memory",
+    "redis",
+    "shared",
+    "simulate",
+    "sqlite",
+)  # folders of the package
 
 
 def parse(module):
@@ -33,9 +43,11 @@ def full_name(module):
 def names_from_package(node, module):
     """Return the modules of the package that an import takes names from."""
     if isinstance(node, ast.ImportFrom) and node.level:
-        room = module.rpartition(".")[0] or (module if module in ROOMS else "")
-        inside = f"{room}." if room and node.level == 1 else ""
-        return [f"{inside}{name}" for name in [node.module] if name] or [a.name for a in node.names]
+        rooms = module.split(".") if module in ROOMS else module.split(".")[:-1]
+        inside = "".join(f"{room}." for room in rooms[: len(rooms) + 1 - node.level])
+        return [f"{inside}{name}" for name in [node.module] if name] or [
+            alias.name for alias in node.names if alias.name in MODULES
+        ]
     return []
 
 
@@ -51,7 +63,8 @@ def defined_in(module):
         elif isinstance(node, ast.AnnAssign):
             yield node.target.id
         elif isinstance(node, ast.Assign):
-            yield from (target.id for target in node.targets)
+            for target in node.targets:
+                yield from (name.id for name in getattr(target, "elts", [target]))
 
 
 def test_list_public_names_of_package():
@@ -91,7 +104,12 @@ def test_list_names_of_module(name):
     """Every module has a sorted `__all__` of names that are its own."""
     module = importlib.import_module(f"rate_limiter.{name}")
     assert list(module.__all__) == sorted(module.__all__, key=all_order)
-    handed_on = {"limiter": {"AsyncPermit", "Permit"}}  # the way by which users import them
+    handed_on = {  # the way by which users import them
+        "limiter": {"AsyncPermit", "Permit"},
+        "http.asgi": {"client_ip"},
+        "http.fastapi": {"client_ip"},
+        "http.wsgi": {"remote_addr"},
+    }
     own = set(module.__all__) - handed_on.get(name, set())
     assert own <= set(defined_in(name)) or name in ROOMS  # which only gather
 
@@ -122,10 +140,12 @@ def test_import_package_only_relatively(name):
     assert not [module for module in named if module.split(".")[0] in {"rate_limiter", "src"}]
 
 
-@pytest.mark.parametrize("module", ["rate_limiter", "rate_limiter.testing"])
+@pytest.mark.parametrize(
+    "module", ["rate_limiter", "rate_limiter.instrumentation", "rate_limiter.testing"]
+)
 def test_import_package_leaves_heavy_modules_out(module):
     """Who only imports the package pays for no event loop, no wrapper, and no store."""
-    heavy = ("asyncio", "redis", "trio", "wrapt")
+    heavy = ("asyncio", "opentelemetry", "prometheus_client", "redis", "trio", "wrapt")
     script = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     run = [sys.executable, "-W", "error", "-c", script]
     result = subprocess.run(run, capture_output=True, text=True, check=True)  # noqa: S603 - own code

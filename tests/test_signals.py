@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from rate_limiter import RateLimiter, TokenBucket
+from rate_limiter import RateLimiter, TokenBucket, compiled
 from rate_limiter.testing import ManualClock
 
 # The timer of a test is the one that pytest-timeout would use; and what is interrupted must not be
@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.timeout(60, method="thread"), pytest.mark.no_cover]
 timed = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer here")
 PATIENCE = 5.0  # seconds for something that takes microseconds, unless it hangs
 CAPACITY = 2_000
+FEWEST = 1 if compiled else 5  # moments in a call: in C there are none
 DELAYS = cycle(range(50, 200, 7))  # microseconds
 
 
@@ -203,7 +204,7 @@ def test_allow_in_the_midst_of_any_line_of_allow_counts_exactly():
 
     count = at_each_moment(allow, allow)
 
-    assert count > 5
+    assert count > FEWEST
     assert taken == [True] * (2 * count + 1)
     assert bucket.available_tokens == 1_000 - len(taken)
 
@@ -225,7 +226,7 @@ def test_interrupt_in_the_midst_of_any_line_leaves_the_lock_free(way, ignored):
 
     count = at_each_moment(use, interrupt)
 
-    assert count > 5
+    assert count > FEWEST
     assert abs(500 - bucket.available_tokens) <= count + 1
     assert ignored <= {KeyboardInterrupt}
 

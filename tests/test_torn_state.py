@@ -265,8 +265,12 @@ def test_reserve_and_cancel_in_a_real_handler_amid_the_same_raises_nothing():
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not to be
             errors.append(error)
 
-    signal.signal(signal.SIGALRM, lambda *_: use())
-    signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
+    def handle(*_):
+        use()
+        signal.setitimer(signal.ITIMER_REAL, 1e-4)  # only now, or slow handlers would pile up
+
+    signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 1e-4)
     end = time.monotonic() + 1
     while time.monotonic() < end and not errors:
         use()

@@ -185,3 +185,9 @@ def test_show_available_tokens_such_that_taking_them_succeeds(units):
     assert tokens >= 0
     assert tokens == 0 or ODD.cost(tokens) <= units
     assert math.nextafter(tokens, math.inf) * ODD.unit >= units * (1 - 2**-50)
+
+
+def test_read_limit_tells_a_float_from_the_fraction_it_equals():
+    """The float 0.1 means a tenth, also after the fraction that it equals has been seen."""
+    assert read_limit(Fraction(0.1), 1).span * 10 != read_limit(Fraction(0.1), 1).unit
+    assert read_limit(0.1, 1).span * 10 == read_limit(0.1, 1).unit

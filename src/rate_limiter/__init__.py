@@ -3,6 +3,7 @@
 from .bucket import AsyncBucket, AsyncReservation, Bucket, Level, Reservation, Tokens
 from .bucket_group import BucketGroup
 from .clock import Clock
+from .core import compiled
 from .decorators import rate_limited
 from .exceptions import BackendError, CostExceedsCapacity, RateLimitExceeded
 from .instances import per_instance
@@ -11,7 +12,7 @@ from .limiter import RateLimiter
 from .permit import AsyncPermit, Permit
 from .token_bucket import TokenBucket
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "AsyncBucket",
     "AsyncPermit",
@@ -30,6 +31,7 @@ __all__ = [
     "TokenBucket",
     "Tokens",
     "__version__",
+    "compiled",
     "per_instance",
     "rate_limited",
 ]

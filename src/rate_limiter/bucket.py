@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeAlias
 from .clock import Clock
 from .exceptions import CostExceedsCapacity, Label, RateLimitExceeded
 from .rates import Number, shown
+from .source import Source
 
 __all__ = [
     "REFUNDED",
@@ -26,6 +27,7 @@ __all__ = [
     "Reservation",
     "Tokens",
     "copied",
+    "scarcest",
 ]
 
 Tokens: TypeAlias = Number | Mapping[str, Any]
@@ -60,6 +62,20 @@ class Level:
 
 Levels: TypeAlias = Mapping[Label, Level]
 """What each bucket is like, by its label."""
+
+
+def scarcest(levels: list[Level]) -> Level:
+    """Return the level of a group: of each value the scarcest among its buckets."""
+    if len(levels) == 1:
+        return levels[0]
+    return Level(
+        capacity=min(level.capacity for level in levels),
+        tokens_per_second=min(level.tokens_per_second for level in levels),
+        available_tokens=min(level.available_tokens for level in levels),
+        full_in=max(level.full_in for level in levels),
+        paused_for=max(level.paused_for for level in levels),
+        waiting=max(level.waiting or 0 for level in levels),
+    )
 
 
 def copied(tokens: Tokens) -> Tokens:
@@ -161,8 +177,16 @@ class BaseBucket(ABC):
         return None
 
     @abstractmethod
-    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+    def _admit(
+        self, tokens: Tokens, block: bool, timeout: Number | None, source: Source | None = None
+    ) -> Admission:
         """Take tokens, and wait for them or refuse, as a limiter says.
+
+        Args:
+            tokens: How many.
+            block: Whether to wait.
+            timeout: The most seconds to wait.
+            source: Whose wait it is, for `instrumentation.waits.waiting`; None for nobody's.
 
         Raises:
             CostExceedsCapacity: They never fit at once, and `block` is False.
@@ -170,7 +194,9 @@ class BaseBucket(ABC):
         """
 
     @abstractmethod
-    async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+    async def _admit_async(
+        self, tokens: Tokens, block: bool, timeout: Number | None, source: Source | None = None
+    ) -> Admission:
         """Do as `_admit` from within a task."""
 
     @abstractmethod
@@ -197,9 +223,9 @@ class BaseBucket(ABC):
         From then on it cannot be told from a new bucket.
         """
 
-    def _reset(self) -> None:
-        """Fill the bucket and empty its line."""
-        raise NotImplementedError(f"a {type(self).__name__} cannot be reset")
+    @abstractmethod
+    def _reset(self) -> Any:
+        """Fill the bucket and empty its line; to be awaited, if its answers are."""
 
     @abstractmethod
     def _twin(self) -> BaseBucket:
@@ -370,9 +396,9 @@ class Bucket(BaseBucket):
             ValueError: `seconds` is negative, NaN or more than 100 years.
         """
 
+    @abstractmethod
     def resume(self) -> None:
         """End a pause now, with at most one token; without a pause, do nothing."""
-        raise NotImplementedError(f"a pause of a {type(self).__name__} cannot be ended early")
 
     @abstractmethod
     def retry_after(self, tokens: Tokens = 1) -> float:
@@ -392,9 +418,9 @@ class Bucket(BaseBucket):
         """What could be taken now, in tokens; 0.0 in debt, in a pause and while somebody waits."""
 
     @property
+    @abstractmethod
     def level(self) -> Level:
         """What the bucket is like right now; of a group, the scarcest of each value."""
-        raise NotImplementedError(f"a {type(self).__name__} has no level")
 
 
 class Reservation(ABC):
@@ -464,6 +490,10 @@ class AsyncBucket(BaseBucket):
         """Admit nobody for this many seconds; see `Bucket.pause`."""
 
     @abstractmethod
+    async def resume(self) -> None:
+        """End a pause now; see `Bucket.resume`."""
+
+    @abstractmethod
     async def retry_after(self, tokens: Tokens = 1) -> float:
         """Return the seconds until `allow(tokens)` could succeed; see `Bucket.retry_after`."""
 
@@ -471,6 +501,11 @@ class AsyncBucket(BaseBucket):
     @abstractmethod
     def available_tokens(self) -> Awaitable[float]:
         """What could be taken right now, in tokens: `await bucket.available_tokens`."""
+
+    @property
+    @abstractmethod
+    def level(self) -> Awaitable[Level]:
+        """What the bucket is like right now: `await bucket.level`; see `Bucket.level`."""
 
 
 class AsyncReservation(ABC):

@@ -9,6 +9,7 @@ from .bucket import Admission, AsyncBucket, BaseBucket, Bucket, Level, Reservati
 from .clock import Clock
 from .memory.group import join as join_local  # pyright: ignore[reportUnusedImport]
 from .rates import Number, parse_rates
+from .source import Source
 from .token_bucket import TokenBucket
 
 __all__ = ["BucketGroup"]
@@ -156,12 +157,16 @@ class BucketGroup(Bucket):
     def _at_once(self, tokens: Tokens) -> Any:
         return self._joint._at_once(tokens)
 
-    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
-        admission: Admission = self._joint._admit(tokens, block, timeout)
+    def _admit(
+        self, tokens: Tokens, block: bool, timeout: Number | None, source: Source | None = None
+    ) -> Admission:
+        admission: Admission = self._joint._admit(tokens, block, timeout, source)
         return admission
 
-    async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
-        admission: Admission = await self._joint._admit_async(tokens, block, timeout)
+    async def _admit_async(
+        self, tokens: Tokens, block: bool, timeout: Number | None, source: Source | None = None
+    ) -> Admission:
+        admission: Admission = await self._joint._admit_async(tokens, block, timeout, source)
         return admission
 
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
@@ -171,8 +176,8 @@ class BucketGroup(Bucket):
     def _uses(self, actual: Tokens, taken: Tokens) -> Any:
         return self._joint._uses(actual, taken)
 
-    def _reset(self) -> None:
-        self._joint._reset()
+    def _reset(self) -> Any:
+        return self._joint._reset()
 
     def _full_in(self) -> int:
         return int(self._joint._full_in())

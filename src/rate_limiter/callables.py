@@ -17,6 +17,7 @@ __all__ = [
     "innermost",
     "is_async",
     "is_iterated",
+    "name_of",
     "returns_awaitable",
     "takes_self",
 ]
@@ -31,13 +32,25 @@ _SELVES = {"self", "cls", "mcs", "mcls", "this"}
 
 def function_of(func: Any) -> Any:
     """Return the function or class that a call of `func` runs first."""
-    while isinstance(func, _SHELLS):
-        shell: Any = func
-        func = shell.__func__ if hasattr(shell, "__func__") else shell.func
+    func = _without_shells(func)
     if inspect.isfunction(func) or inspect.isclass(func):
         return func
     call = func.__class__.__call__  # not type(func), which differs for a proxy
     return func if isinstance(call, WrapperDescriptorType) else function_of(call)
+
+
+def name_of(func: Any) -> str:
+    """Return the qualified name of what `func` runs, or of its class if it has no name."""
+    func = _without_shells(func)
+    name = getattr(func, "__qualname__", None)
+    return name if name and isinstance(name, str) else type(func).__qualname__
+
+
+def _without_shells(func: Any) -> Any:
+    while isinstance(func, _SHELLS):
+        shell: Any = func
+        func = shell.__func__ if hasattr(shell, "__func__") else shell.func
+    return func
 
 
 def innermost(func: Any) -> Any:

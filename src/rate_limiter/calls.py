@@ -14,12 +14,14 @@ from .sleeping import in_trio_task
 __all__ = [
     "Arguments",
     "Before",
+    "ByKey",
     "Call",
     "Keywords",
     "MakeCall",
     "OtherArguments",
     "Wait",
     "call_maker",
+    "in_parts",
     "named_as",
     "never",
 ]
@@ -29,6 +31,9 @@ Keywords: TypeAlias = dict[str, Any]
 Call: TypeAlias = Callable[..., Any]
 Wait: TypeAlias = Callable[[], Awaitable[object]]
 """A function that returns something to await."""
+ByKey: TypeAlias = tuple[Callable[..., Any], Any, Any, Callable[[Any], None]]
+"""What tells the key of a call, a mapping to look it up in, what to take there, and a function that
+does all but the first for a key."""
 
 
 class Before(Protocol):
@@ -42,6 +47,11 @@ class Before(Protocol):
     @property
     def quick(self) -> Callable[[], bool]:
         """Return a function that does the work if it can at once, and tells whether it did."""
+        ...
+
+    @property
+    def by_key(self) -> ByKey | None:
+        """How `run` does the work, if it is a matter of a key; for the compiled core."""
         ...
 
     def run(self, args: Arguments, kwargs: Keywords) -> None:
@@ -72,6 +82,7 @@ class OtherArguments:
     def __init__(self, before: Before, change: Callable[[Arguments], Arguments]) -> None:
         self.limiter = before.limiter
         self.quick = before.quick
+        self.by_key = None  # it would be told by other arguments
         self._before = before
         self._change = change
 
@@ -113,6 +124,23 @@ def named_as(func: Any, call: Call) -> Call:
         if isinstance(shown, str):
             setattr(call, name, shown)
     return call
+
+
+def in_parts(
+    func: Any, before: Before, make_call: MakeCall
+) -> tuple[Call, Callable[[], bool] | None, *tuple[ByKey, ...]]:
+    """Return the call of a wrapped function as the compiled core takes it.
+
+    Returns:
+        What to call where nothing else pays; what pays at once, and then the function itself is
+        called; and how a key pays, if one does.
+    """
+    if make_call is not _calling:
+        return named_as(func, make_call(func, before)), None
+    slow = named_as(func, _calling_slowly(func, before.run))
+    if before.quick is not never:
+        return slow, before.quick
+    return (slow, None) if before.by_key is None else (slow, None, before.by_key)
 
 
 # Each calls `quick` itself: a helper would take as long as all the rest. A task of trio does not

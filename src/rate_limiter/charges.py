@@ -11,9 +11,10 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from .bucket import BaseBucket, Tokens
-from .callables import is_async, is_iterated
-from .calls import Arguments, Keywords, Wait, never
+from .callables import is_async, is_iterated, name_of
+from .calls import Arguments, ByKey, Keywords, Wait, never
 from .sleeping import in_trio_task, running_loop
+from .source import Source
 
 __all__ = ["CallCharge", "Cost", "FixedCharge", "charging"]
 
@@ -35,9 +36,11 @@ class Limiter(Protocol):
     def _fast(self) -> Any: ...
     def _check_payable(self, tokens: Tokens) -> None: ...
     def _taker(self, tokens: Tokens) -> Callable[[], bool]: ...
-    def _admit(self, tokens: Tokens) -> object: ...
-    async def _admit_async(self, tokens: Tokens) -> object: ...
-    def _admit_at_once(self, tokens: Tokens) -> bool: ...
+    @property
+    def name(self) -> str | None: ...
+    def _admit(self, tokens: Tokens, source: Source | None) -> object: ...
+    async def _admit_async(self, tokens: Tokens, source: Source | None) -> object: ...
+    def _admit_at_once(self, tokens: Tokens, source: Source | None) -> bool: ...
 
 
 class FixedCharge:
@@ -49,23 +52,30 @@ class FixedCharge:
         ValueError: `tokens` is not positive and finite.
     """
 
-    def __init__(self, limiter: Limiter, tokens: Tokens) -> None:
+    by_key = None
+
+    def __init__(self, limiter: Limiter, tokens: Tokens, source: Source | None = None) -> None:
         limiter._check_payable(tokens)
         self.limiter: Any = limiter
         self.quick = limiter._taker(tokens)
         self._tokens = tokens
+        self._source = source
+
+    def of(self, func: Any) -> FixedCharge:
+        """Return what calls of `func` pay; its name is in their events if the limiter has none."""
+        return FixedCharge(self.limiter, self._tokens, _source_of(func, self.limiter))
 
     def run(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens, or wait for them, or raise."""
-        self.limiter._admit(self._tokens)
+        self.limiter._admit(self._tokens, self._source)
 
     async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens as `run` does, from within a task."""
-        await self.limiter._admit_async(self._tokens)
+        await self.limiter._admit_async(self._tokens, self._source)
 
     def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
         """Take the tokens as `run` does, or return a function that waits for them when awaited."""
-        return _take_or_wait(self.limiter, self._tokens)
+        return _take_or_wait(self.limiter, self._tokens, self._source)
 
 
 class CallCharge:
@@ -75,9 +85,16 @@ class CallCharge:
         limiter: The limiter to pay; with a key, a mapping to look it up in.
         cost: Tokens, or a callable that gets the call's arguments, `self` included.
         key: A callable that gets the same arguments and returns what to look `limiter` up by.
+        source: Whose events calls cause; the limiter's own if None.
     """
 
-    def __init__(self, limiter: Any, cost: Cost, key: Callable[..., Hashable] | None) -> None:
+    def __init__(
+        self,
+        limiter: Any,
+        cost: Cost,
+        key: Callable[..., Hashable] | None,
+        source: Source | None = None,
+    ) -> None:
         for name, function in (("cost", cost), ("key", key)):
             if callable(function) and is_async(function):
                 raise TypeError(f"{name} must be a plain function; a coroutine is no {name}")
@@ -87,38 +104,67 @@ class CallCharge:
         self.quick = never
         self._cost: Any = cost
         self._key: Any = key
+        self._source = source
+        self.by_key: ByKey | None = None
         if key is not None and not callable(cost):
             self.run = self._run_at_fixed_cost  # type: ignore[method-assign]
+            self.by_key = key, limiter, cost, self._run_for_key
+
+    def of(self, func: Any) -> CallCharge:
+        """Return what calls of `func` pay; see `FixedCharge.of`."""
+        return CallCharge(self.limiter, self._cost, self._key, _source_of(func, self.limiter))
 
     def _run_at_fixed_cost(self, args: Arguments, kwargs: Keywords) -> None:
         """Do as `run`, in less time."""
         key, tokens = self._key(*args, **kwargs), self._cost
-        limiter = self.limiter[key if key.__class__ in _AT_HAND else _at_hand("key", key)]
+        if key.__class__ not in _AT_HAND:
+            key = _at_hand("key", key)
+        limiters = self.limiter
+        if limiters._take_at_rest(key, tokens):
+            return
+        limiter = limiters[key]
         if limiter._fast._at_once(tokens) is None:
-            limiter._admit(tokens)
+            limiter._admit(tokens, self._source)
+
+    def _run_for_key(self, key: Any) -> None:
+        """Do the rest of `_run_at_fixed_cost` for a key that is known."""
+        limiters, key, tokens = self.limiter, _at_hand("key", key), self._cost
+        if limiters._take_at_rest(key, tokens):
+            return
+        limiter = limiters[key]
+        if limiter._fast._at_once(tokens) is None:
+            limiter._admit(tokens, self._source)
 
     def run(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens of this call, or wait for them, or raise."""
         limiter, tokens = self._bill(args, kwargs)
         if limiter is not None and limiter._fast._at_once(tokens) is None:
-            limiter._admit(tokens)
+            limiter._admit(tokens, self._source)
 
     async def run_async(self, args: Arguments, kwargs: Keywords) -> None:
         """Take the tokens of this call as `run` does, from within a task."""
-        limiter, tokens = self._bill(args, kwargs)
+        in_trio = "trio" in _modules and in_trio_task()  # to which every await is a checkpoint
+        limiter, tokens = self._bill(args, kwargs, at_rest=not in_trio)
         if limiter is None:
             return
-        in_trio = "trio" in _modules and in_trio_task()  # to which every await is a checkpoint
         if in_trio or limiter._fast._at_once(tokens) is None:
-            await limiter._admit_async(tokens)
+            await limiter._admit_async(tokens, self._source)
 
     def run_or_wait(self, args: Arguments, kwargs: Keywords) -> Wait | None:
         """Take the tokens of this call as `run` does, or return a function that waits for them."""
         limiter, tokens = self._bill(args, kwargs)
-        return None if limiter is None else _take_or_wait(limiter, tokens)
+        return None if limiter is None else _take_or_wait(limiter, tokens, self._source)
 
-    def _bill(self, args: Arguments, kwargs: Keywords) -> tuple[Limiter | None, Tokens]:
-        """Return the limiter to pay (None if the call is free) and the cost."""
+    def _bill(
+        self, args: Arguments, kwargs: Keywords, *, at_rest: bool = True
+    ) -> tuple[Limiter | None, Tokens]:
+        """Return the limiter to pay (None if the call is free, or paid already) and the cost.
+
+        Args:
+            args: The call's arguments.
+            kwargs: The same, by name.
+            at_rest: Whether to pay at once where that takes no limiter.
+        """
         cost = self._cost
         if callable(cost):
             cost = _at_hand("cost", cost(*args, **kwargs))
@@ -126,7 +172,10 @@ class CallCharge:
                 return None, cost
         if self._key is None:
             return self.limiter, cost
-        return self.limiter[_at_hand("key", self._key(*args, **kwargs))], cost
+        key = _at_hand("key", self._key(*args, **kwargs))
+        if at_rest and self.limiter._take_at_rest(key, cost):
+            return None, cost
+        return self.limiter[key], cost
 
 
 def _at_hand(name: str, result: Any) -> Any:
@@ -152,15 +201,20 @@ def _is_zero(tokens: Any) -> bool:
     return not tokens
 
 
-def _take_or_wait(limiter: Limiter, tokens: Tokens) -> Wait | None:
+def _source_of(func: Any, limiter: Any) -> Source | None:
+    """Return whose events calls of a function cause; None for those of a limiter with a name."""
+    return Source(name_of(func)) if limiter.name is None else None
+
+
+def _take_or_wait(limiter: Limiter, tokens: Tokens, source: Source | None) -> Wait | None:
     """Take tokens as the limiter says, or return a function that waits, for use in a loop."""
     if not limiter.bucket._core._awaited:
         if not limiter.block or not running_loop():
-            limiter._admit(tokens)
+            limiter._admit(tokens, source)
             return None
-        if limiter._admit_at_once(tokens):
+        if limiter._admit_at_once(tokens, source):
             return None
-    return partial(limiter._admit_async, tokens)
+    return partial(limiter._admit_async, tokens, source)
 
 
 Charge: TypeAlias = FixedCharge | CallCharge
@@ -216,4 +270,4 @@ def _decorate(
         )
     if check is not None:
         check(given[0])
-    return wrap(given[0], charge)
+    return wrap(given[0], charge.of(given[0]))

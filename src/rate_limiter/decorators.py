@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .bucket import BaseBucket
-from .callables import takes_self
+from .callables import name_of, takes_self
 from .charges import Cost, charging
 from .clock import Clock
 from .instances import InstanceRateLimiter, per_instance
@@ -16,7 +16,7 @@ from .keyed import KeyedRateLimiter
 from .limiter import RateLimiter
 from .many_limiters import bucket_maker
 from .rates import Number, parse_rate, shown
-from .token_bucket import TokenBucket
+from .token_bucket import Alike, TokenBucket
 
 __all__ = ["rate_limited"]
 
@@ -34,6 +34,7 @@ def rate_limited(
     clock: Clock | None = None,
     make_bucket: Callable[..., BaseBucket] | None = None,
     dry_run: bool = False,
+    name: str | None = None,
 ) -> Callable[[F], F]:
     """Make a decorator that limits how often something is called.
 
@@ -72,28 +73,46 @@ def rate_limited(
         make_bucket: A callable that gets `capacity` and tokens per second, and if there is a `key`,
             what it returned for the call, and returns a bucket; a `TokenBucket` if None.
         dry_run: Whether only to count, and let every call pass; see `RateLimiter`.
+        name: What events, logs and metrics call the limiter; if None, the qualified name of what
+            is decorated first.
 
     Raises:
         CostExceedsCapacity: `cost` is a number above `capacity`, and calls do not wait.
         TypeError: An argument is of the wrong kind.
-        ValueError: A number is out of range, or `rate` is not in a form that can be read.
+        ValueError: A number is out of range, `rate` is not in a form that can be read, or `name` is
+            empty.
     """
     _check_limit(capacity, rate)
     if make_bucket is not None and clock is not None:
         raise ValueError("clock is for the default bucket; give it to what make_bucket makes")
     if key is not None and not callable(key):
         raise TypeError(f"key must be a callable that gets the call's arguments, got {shown(key)}")
-    policy: dict[str, Any] = {"block": block, "timeout": timeout, "dry_run": dry_run}
+    policy: dict[str, Any] = {"block": block, "timeout": timeout, "dry_run": dry_run, "name": name}
     local = _local_maker(capacity, rate, clock)
     limiter: RateLimiter[Any] = RateLimiter(local(), **policy)
     if not callable(cost):
         limiter._check_payable(cost)
     make = local if make_bucket is None else _own_maker(make_bucket, capacity, rate, key)
     if key is None:
-        return charging(limiter if make is local else RateLimiter(make(), **policy), cost)
+        return _charging(limiter if make is local else RateLimiter(make(), **policy), cost)
     if key is per_instance:
-        return charging(InstanceRateLimiter(make, **policy), cost, key, _check_takes_self)
-    return charging(KeyedRateLimiter(make, **policy), cost, key)
+        return _charging(InstanceRateLimiter(make, **policy), cost, key, _check_takes_self)
+    return _charging(KeyedRateLimiter(make, **policy), cost, key)
+
+
+def _charging(
+    limiter: Any, cost: Cost, key: Any = None, check: Callable[[Any], None] | None = None
+) -> Callable[[F], F]:
+    """Make the decorator; what it decorates first gives its name to a limiter without one."""
+    charge: Callable[[F], F] = charging(limiter, cost, key, partial(_name_after, limiter, check))
+    return charge
+
+
+def _name_after(limiter: Any, check: Callable[[Any], None] | None, func: Any) -> None:
+    if check is not None:
+        check(func)
+    if limiter.name is None:
+        limiter._source.name = name_of(func)
 
 
 def _local_maker(capacity: Any, rate: Any, clock: Clock | None) -> Callable[[], Any]:
@@ -101,7 +120,7 @@ def _local_maker(capacity: Any, rate: Any, clock: Clock | None) -> Callable[[], 
     if capacity is None:
         return bucket_maker(rate, None, clock=clock)
     per_second = parse_rate(rate)[1] if isinstance(rate, str) else rate
-    return partial(TokenBucket, capacity, per_second, clock=clock)
+    return Alike(TokenBucket(capacity, per_second, clock=clock))
 
 
 def _own_maker(

@@ -6,39 +6,54 @@ from typing import Any
 
 from .bucket import REFUNDED, Admission, Levels, Receipt, Tokens
 from .exceptions import CostExceedsCapacity, RateLimitExceeded
+from .instrumentation.decisions import tell_admitted, tell_refused
+from .instrumentation.events import WATCH, tell
 from .rates import Number
+from .source import Source
 from .uncounted import Uncounted
 
-__all__ = ["pretend", "pretend_async"]
+__all__ = ["REFUSALS", "pretend", "pretend_async"]
 
-_REFUSALS = (RateLimitExceeded, CostExceedsCapacity)
+REFUSALS = (RateLimitExceeded, CostExceedsCapacity)
 
 
-def pretend(bucket: Any, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+def pretend(
+    bucket: Any, tokens: Tokens, block: bool, timeout: Number | None, source: Source
+) -> Admission:
     """Count a call as the policy would, and let it pass at once.
 
     A call that would have waited takes its place in line, and its tokens when it would have had
     them; one that would have been refused takes nothing.
     """
+    return _told(_pretend(bucket, tokens, block, timeout), tokens, source)
+
+
+async def pretend_async(
+    bucket: Any, tokens: Tokens, block: bool, timeout: Number | None, source: Source
+) -> Admission:
+    """Do as `pretend` from within a task."""
+    return _told(await _pretend_async(bucket, tokens, block, timeout), tokens, source)
+
+
+def _pretend(bucket: Any, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
     try:
         return bucket._admit(tokens, False, None)  # type: ignore[no-any-return]
-    except _REFUSALS as error:
+    except REFUSALS as error:
         refusal = error
     try:
         if block:
             return 0.0, _InLine(bucket.reserve(tokens, timeout), refusal), None
-    except _REFUSALS as error:
+    except REFUSALS as error:
         refusal = error
     return 0.0, _Refused(bucket, refusal), None
 
 
-async def pretend_async(
+async def _pretend_async(
     bucket: Any, tokens: Tokens, block: bool, timeout: Number | None
 ) -> Admission:
-    """Do as `pretend` from within a task."""
     try:
         return await bucket._admit_async(tokens, False, None)  # type: ignore[no-any-return]
-    except _REFUSALS as error:
+    except REFUSALS as error:
         refusal = error
     try:
         if block:
@@ -46,9 +61,23 @@ async def pretend_async(
             if bucket._core._awaited:
                 reserved = await reserved
             return 0.0, _InLine(reserved, refusal), None
-    except _REFUSALS as error:
+    except REFUSALS as error:
         refusal = error
     return 0.0, _Refused(bucket, refusal), None
+
+
+def _told(admission: Admission, tokens: Tokens, source: Source) -> Admission:
+    """Tell the hooks what would have happened to a call."""
+    payer = admission[1]
+    if isinstance(payer, _Refused):
+        tell_refused("would_refuse", source, tokens, payer._refusal)
+    elif isinstance(payer, _InLine):
+        if WATCH.hooks:
+            held_up_by = payer._refusal.refused_by
+            tell("would_wait", source.name, tokens, payer._reservation.delay, held_up_by)
+    elif WATCH.admitted:
+        tell_admitted(source, tokens, 0.0)
+    return admission
 
 
 class _Refused(Uncounted):

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from .bucket import BaseBucket
+from .core import layout
 from .limiter import RateLimiter
 from .memory.transaction import Write
 
@@ -27,6 +28,7 @@ def chain(entry: Entry | None) -> Iterator[Entry]:
 GONE = "gone"
 
 
+@layout("entry")
 class Entry:
     """A key in use.
 

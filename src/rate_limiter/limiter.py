@@ -9,10 +9,13 @@ from .bucket import Admission, AsyncBucket, BaseBucket, Bucket, Tokens, copied
 from .calls import never
 from .charges import Cost, charging
 from .clock import Clock, timeout_nanoseconds
-from .dry_run import pretend, pretend_async
-from .exceptions import CostExceedsCapacity, RateLimitExceeded
+from .core import PermitFields, layout, twin
+from .dry_run import REFUSALS, pretend, pretend_async
+from .instrumentation.decisions import tell_admitted, tell_refused
+from .instrumentation.events import WATCH
 from .permit import NEW, AsyncPermit, Permit
 from .rates import Number, shown
+from .source import Source
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # whose default type checkers know; 3.13 has it in typing
@@ -27,9 +30,10 @@ __all__ = ["AsyncPermit", "B_co", "Permit", "RateLimiter", "check_policy", "show
 
 F = TypeVar("F")
 _ONE = 1
-_new = object.__new__
+_new: Any = PermitFields.__new__
 
 
+@layout("limiter")
 class RateLimiter(Generic[B_co]):
     """Say what happens when tokens are missing: wait for them, or refuse.
 
@@ -54,13 +58,16 @@ class RateLimiter(Generic[B_co]):
         timeout: The most seconds to wait; None waits as long as it takes.
         dry_run: Whether only to count: every call passes at once, and the bucket is charged as if
             the call had waited or had been refused.
+        name: What events, logs and metrics call it; see `rate_limiter.instrumentation`. Events of
+            a decorated function are under the function's qualified name if None.
 
     Raises:
-        TypeError: `bucket` is no bucket, `block` or `dry_run` no bool, or `timeout` no real number.
-        ValueError: `timeout` is NaN, or given together with `block=False`.
+        TypeError: `bucket` is no bucket, `block` or `dry_run` no bool, `timeout` no real number, or
+            `name` no str.
+        ValueError: `timeout` is NaN, or given together with `block=False`; or `name` is empty.
     """
 
-    __slots__ = ("__weakref__", "_block", "_bucket", "_fast", "_permit", "_timeout")
+    __slots__ = ("__weakref__", "_block", "_bucket", "_fast", "_permit", "_source", "_timeout")
 
     def __init__(
         self,
@@ -69,6 +76,7 @@ class RateLimiter(Generic[B_co]):
         block: bool = True,
         timeout: Number | None = None,
         dry_run: bool = False,
+        name: str | None = None,
     ) -> None:
         if isinstance(bucket, type):
             raise TypeError(
@@ -81,6 +89,7 @@ class RateLimiter(Generic[B_co]):
                 f"got {shown(bucket)} ({type(bucket).__name__})"
             )
         check_policy(block, timeout, dry_run)
+        self._source = Source(name)
         self._bucket = bucket
         self._permit = AsyncPermit if bucket._core._awaited else Permit
         self._block = block
@@ -107,6 +116,11 @@ class RateLimiter(Generic[B_co]):
         """Whether calls are only counted."""
         return self._fast is _NO_FAST_PATH
 
+    @property
+    def name(self) -> str | None:
+        """What events, logs and metrics call it; None if it has no name."""
+        return self._source.name
+
     @overload
     def acquire(
         self: RateLimiter[Bucket],
@@ -126,6 +140,7 @@ class RateLimiter(Generic[B_co]):
     ) -> AsyncPermit: ...
 
     # Its options may be given by position for the sake of time alone: see its overloads.
+    @twin("acquire")
     def acquire(
         self, tokens: Tokens = 1, block: bool | None = None, timeout: Number | None = None
     ) -> Permit | AsyncPermit:
@@ -174,10 +189,13 @@ class RateLimiter(Generic[B_co]):
         """Decorate `func`: one token per call."""
         return charging(self)(func)
 
+    @twin("enter_limiter")
     def __enter__(self: RateLimiter[Bucket]) -> Permit:
         return self.acquire().__enter__()
 
-    def __exit__(self, *exc_info: object) -> None:
+    @staticmethod  # as of a permit
+    @twin("leave")
+    def __exit__(*_: object) -> None:
         pass
 
     @overload
@@ -199,7 +217,7 @@ class RateLimiter(Generic[B_co]):
         self._bucket._move_back(state)
 
     def __repr__(self) -> str:
-        policy = shown_policy(self._block, self._timeout, self.dry_run)
+        policy = shown_policy(self._block, self._timeout, self.dry_run, self.name)
         return f"{type(self).__name__}({self._bucket!r}, {policy})"
 
     def _check_payable(self, tokens: Tokens) -> None:
@@ -209,37 +227,64 @@ class RateLimiter(Generic[B_co]):
             self._bucket._check_fits(tokens)
 
     def _with(self, block: bool | None, timeout: Number | None) -> RateLimiter[B_co]:
-        """Return a limiter over the same bucket with another policy."""
+        """Return a limiter over the same bucket, of the same name, with another policy."""
         block = self._block if block is None else block
         if timeout is None and block is True:
             timeout = self._timeout
-        return RateLimiter(self._bucket, block=block, timeout=timeout, dry_run=self.dry_run)
+        check_policy(block, timeout)
+        limiter: Any = _new(RateLimiter)  # all but the policy is as it is here
+        limiter._bucket, limiter._fast, limiter._permit = self._bucket, self._fast, self._permit
+        limiter._block, limiter._timeout, limiter._source = block, timeout, self._source
+        made: RateLimiter[B_co] = limiter
+        return made
 
-    def _admit(self, tokens: Tokens) -> Admission:
+    def _admit(self, tokens: Tokens, source: Source | None = None) -> Admission:
         """Take tokens as the policy says. Every admission passes here, or the async twin of this.
 
         Only the fast paths of permits and of decorated functions ask the bucket itself first; see
-        `_at_once` and `_taker`.
+        `_at_once` and `_taker`. Both are off while a hook is told of admissions.
+
+        Args:
+            tokens: How many to take.
+            source: Whose events it causes; the limiter's own if None.
         """
-        if self.dry_run:
-            return pretend(self._bucket, tokens, self._block, self._timeout)
-        return self._bucket._admit(tokens, self._block, self._timeout)
+        source = source or self._source
+        if self._fast is _NO_FAST_PATH:
+            return pretend(self._bucket, tokens, self._block, self._timeout, source)
+        try:
+            admission = self._bucket._admit(tokens, self._block, self._timeout, source)
+        except REFUSALS as error:
+            tell_refused("refused", source, tokens, error)
+            raise
+        if WATCH.admitted:
+            tell_admitted(source, tokens, admission[0])
+        return admission
 
-    async def _admit_async(self, tokens: Tokens) -> Admission:
+    async def _admit_async(self, tokens: Tokens, source: Source | None = None) -> Admission:
         """Do as `_admit` from within a task."""
-        if self.dry_run:
-            return await pretend_async(self._bucket, tokens, self._block, self._timeout)
-        return await self._bucket._admit_async(tokens, self._block, self._timeout)
+        source = source or self._source
+        if self._fast is _NO_FAST_PATH:
+            return await pretend_async(self._bucket, tokens, self._block, self._timeout, source)
+        try:
+            admission = await self._bucket._admit_async(tokens, self._block, self._timeout, source)
+        except REFUSALS as error:
+            tell_refused("refused", source, tokens, error)
+            raise
+        if WATCH.admitted:
+            tell_admitted(source, tokens, admission[0])
+        return admission
 
-    def _admit_at_once(self, tokens: Tokens) -> bool:
+    def _admit_at_once(self, tokens: Tokens, source: Source | None = None) -> bool:
         """Do as `_admit` if the tokens are there; otherwise change nothing, and return False."""
-        if self.dry_run:
-            self._admit(tokens)
+        if self._fast is _NO_FAST_PATH:
+            self._admit(tokens, source)
             return True
         try:
             self._bucket._admit(tokens, False, None)
-        except (RateLimitExceeded, CostExceedsCapacity):
+        except REFUSALS:
             return False
+        if WATCH.admitted:
+            tell_admitted(source or self._source, tokens, 0.0)
         return True
 
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
@@ -280,6 +325,7 @@ def check_policy(block: bool, timeout: Number | None, dry_run: bool = False) -> 
         )
 
 
-def shown_policy(block: bool, timeout: Number | None, dry_run: bool) -> str:
-    """Return a policy as the repr of a limiter shows it."""
-    return (f"timeout={timeout}" if block else "block=False") + ", dry_run=True" * dry_run
+def shown_policy(block: bool, timeout: Number | None, dry_run: bool, name: str | None) -> str:
+    """Return a policy and a name as the repr of a limiter shows them."""
+    policy = (f"timeout={timeout}" if block else "block=False") + ", dry_run=True" * dry_run
+    return policy if name is None else f"{policy}, name={name!r}"

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from .bucket import BaseBucket
+from .bucket import BaseBucket, Tokens
 from .bucket_group import BucketGroup
 from .callables import is_async
 from .clock import Clock
 from .limiter import RateLimiter, check_policy, shown_policy
 from .rates import Number, parse_rates, shown
-from .token_bucket import TokenBucket
+from .source import Source
+from .token_bucket import Alike, TokenBucket
 
 __all__ = ["ManyLimiters", "bucket_maker"]
 
@@ -35,6 +36,7 @@ class ManyLimiters(Generic[V_co]):
         block: bool,
         timeout: Number | None,
         dry_run: bool = False,
+        name: str | None = None,
     ) -> None:
         if isinstance(make_bucket, BaseBucket) or not callable(make_bucket):
             raise TypeError(
@@ -44,9 +46,26 @@ class ManyLimiters(Generic[V_co]):
         if is_async(make_bucket):
             raise TypeError("make_bucket must be a plain function; a coroutine is no bucket")
         check_policy(block, timeout, dry_run)
+        self._source = Source(name)
         self._make_bucket = _given_a_key(make_bucket)
         self._policy: dict[str, Any] = {"block": block, "timeout": timeout, "dry_run": dry_run}
         self._begin()
+
+    @property
+    def block(self) -> bool:
+        """Whether missing tokens are waited for."""
+        return bool(self._policy["block"])
+
+    @property
+    def timeout(self) -> Number | None:
+        """The most seconds to wait, or None for no limit."""
+        timeout: Number | None = self._policy["timeout"]
+        return timeout
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether calls are only counted."""
+        return bool(self._policy["dry_run"])
 
     def _begin(self) -> None:
         """Start without any limiter."""
@@ -82,12 +101,24 @@ class ManyLimiters(Generic[V_co]):
         """Return how many limiters there are now."""
         return len(self._entries)
 
+    def _take_at_rest(self, key: Any, tokens: Tokens) -> bool:
+        """Take tokens of a key without its limiter; False says only that this did not do."""
+        return False
+
     def _make_limiter(self, key: Any, bucket: Any = None) -> RateLimiter[Any]:
         bucket = self._make_bucket(key) if bucket is None else bucket
-        return RateLimiter(bucket, **self._policy)
+        limiter: RateLimiter[Any] = RateLimiter(bucket, **self._policy)
+        limiter._source = self._source
+        return limiter
+
+    @property
+    def name(self) -> str | None:
+        """What events, logs and metrics call all its limiters; None if it has no name."""
+        return self._source.name
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self)} limiters, {shown_policy(**self._policy)})"
+        policy = shown_policy(**self._policy, name=self.name)
+        return f"{type(self).__name__}({len(self)} limiters, {policy})"
 
     def _move_to(self, clock: Clock) -> Any:
         """Begin anew on another clock; return what `_move_back` needs."""
@@ -149,9 +180,8 @@ def bucket_maker(
             f"a capacity goes with a single rate, got capacity={shown(capacity)} and "
             f"{shown(rate)}; leave it out: each rate has its count for a capacity"
         )
-    if several:
-        make: Callable[[], Any] = partial(BucketGroup.from_rate, rate, strict=strict, clock=clock)
-    else:
-        make = partial(TokenBucket.from_rate, rate, capacity, strict=strict, clock=clock)
+    if not several:
+        return Alike(TokenBucket.from_rate(rate, capacity, strict=strict, clock=clock))
+    make: Callable[[], Any] = partial(BucketGroup.from_rate, rate, strict=strict, clock=clock)
     make()  # so that what cannot be made is refused now
     return make

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from .bucket import REFUNDED, Admission, Levels, Paid, Payer, Tokens, copied
+from .core import PermitFields, compiled, layout, twin
 
 __all__ = ["NEW", "AsyncPermit", "BasePermit", "Door", "Permit"]
 
@@ -39,7 +40,8 @@ class Door(Protocol):
         ...
 
 
-class BasePermit:
+@layout("permit", NEW, _AT_ONCE)
+class BasePermit(PermitFields):
     """Tokens for one piece of work, taken on entering `with`, `async with` or `await`.
 
     Made by `RateLimiter.acquire`. Leaving the block, even by an exception, changes nothing.
@@ -47,7 +49,7 @@ class BasePermit:
     it was meant for has not been limited.
     """
 
-    __slots__ = ("_after", "_door", "_paid", "_payer", "_state", "_tokens", "_waited")
+    __slots__ = ()  # the attributes are of the base
 
     _after: Any  # what the buckets were like when it was admitted
     _paid: Paid | str | None  # what it has paid, once that was corrected
@@ -80,21 +82,29 @@ class BasePermit:
             return {}
         return self._payer_for("read")._levels(self._after)
 
+    @twin("enter_permit")
     def __enter__(self) -> Self:
         if self._state is not NEW:
             self._refuse_again()
         after = self._door._fast._at_once(self._tokens)
         if after is None:
-            self._state = _REFUSED  # until it is admitted, whatever interrupts that
-            self._waited, self._payer, self._after = self._door._admit(self._tokens)
-            self._state = _ENTERED
-        else:
-            self._after = after
-            self._state = _AT_ONCE
+            return self._enter_slowly()
+        self._after = after
+        self._state = _AT_ONCE
         self._paid = None
         return self
 
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+    def _enter_slowly(self) -> Self:
+        """Enter where the tokens could not be taken at once."""
+        self._state = _REFUSED  # until it is admitted, whatever interrupts that
+        self._waited, self._payer, self._after = self._door._admit(self._tokens)
+        self._state = _ENTERED
+        self._paid = None
+        return self
+
+    @staticmethod  # for then a `with` statement has no method to bind; ExitStack gives the permit
+    @twin("leave")
+    def __exit__(*_: object) -> None:
         pass
 
     async def __aenter__(self) -> Self:
@@ -111,6 +121,15 @@ class BasePermit:
 
     def __await__(self) -> Generator[Any, Any, Self]:
         return self.__aenter__().__await__()
+
+    async def settle_async(self, actual: Tokens) -> None:
+        """Say what the work really cost, from within a task; see `Permit.settle`."""
+        if not await self._payer_for("settle")._settle_async(self, actual):
+            raise RuntimeError(_GONE)
+
+    async def refund_async(self) -> None:
+        """Give all tokens back, from within a task; see `Permit.refund`."""
+        await self._payer_for("refund")._give_back_async(self)
 
     def __bool__(self) -> bool:
         if self._state is NEW:
@@ -147,19 +166,25 @@ class BasePermit:
             raise RuntimeError(f"cannot {action} a permit that is {state}")
         return self._payer
 
-    def __del__(self) -> None:
-        try:
-            unused = self._state is NEW
-        except AttributeError:  # an interrupt has left it half made
-            return
-        if unused:
-            warnings.warn(
-                f"acquire({self._tokens}) was never entered and limited nothing; use "
-                f"'with limiter.acquire({self._tokens}):', or 'async with', or 'await'",
-                RuntimeWarning,
-                stacklevel=2,
-                source=self,
-            )
+    if not compiled:  # then the base has the same in C
+
+        def __del__(self) -> None:
+            try:
+                unused = self._state is NEW
+            except AttributeError:  # an interrupt has left it half made
+                return
+            if unused:
+                self._warn_of_disuse(3)
+
+    def _warn_of_disuse(self, stacklevel: int = 2) -> None:
+        """Say that it was dropped without having been entered."""
+        warnings.warn(
+            f"acquire({self._tokens}) was never entered and limited nothing; use "
+            f"'with limiter.acquire({self._tokens}):', or 'async with', or 'await'",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+            source=self,
+        )
 
     def __repr__(self) -> str:
         state = self._state
@@ -225,9 +250,8 @@ class AsyncPermit(BasePermit):
 
     async def settle(self, actual: Tokens) -> None:
         """Say what the work really cost; see `Permit.settle`."""
-        if not await self._payer_for("settle")._settle_async(self, actual):
-            raise RuntimeError(_GONE)
+        await self.settle_async(actual)
 
     async def refund(self) -> None:
         """Give all tokens back, because the work never happened; see `Permit.refund`."""
-        await self._payer_for("refund")._give_back_async(self)
+        await self.refund_async()

@@ -16,6 +16,7 @@ from numbers import Rational, Real
 from typing import TypeAlias
 
 __all__ = [
+    "STRICT",
     "Number",
     "exact",
     "nearest",
@@ -28,7 +29,13 @@ __all__ = [
     "real",
     "shown",
     "strict_terms",
+    "terms_of",
 ]
+
+STRICT = (
+    "a strict rate cannot be changed, for its capacity and its rate make its count together; make "
+    "a new bucket with from_rate(..., strict=True)"
+)
 
 Number: TypeAlias = float | Fraction | Decimal
 """A real number as callers write it: int, float, Fraction, Decimal (and numpy's scalars)."""
@@ -243,6 +250,27 @@ def _read_rate(part: str, text: str) -> tuple[Fraction, Fraction]:
 
 def _read_digits(digits: str) -> Fraction:
     return Fraction(digits.replace(",", "").replace("_", ""))
+
+
+def terms_of(rate: str, capacity: Number | None, *, strict: bool) -> tuple[Number, Fraction]:
+    """Return the capacity and the rate that `from_rate` makes a bucket of.
+
+    Args:
+        rate: As for `parse_rate`.
+        capacity: The most tokens; None for the count in `rate`, or of a strict rate a tenth of it.
+        strict: Whether at most the count is admitted in any window; see `strict_terms`.
+
+    Raises:
+        TypeError: `rate` is not a string, `strict` no bool, or `capacity` not a real number.
+        ValueError: `rate` does not have its form, or a strict one leaves nothing to spread.
+    """
+    count, tokens_per_second = parse_rate(rate)
+    if not isinstance(strict, bool):
+        raise TypeError(f"strict must be True or False, got {shown(strict)}")
+    if not strict:
+        return count if capacity is None else capacity, tokens_per_second
+    wanted = None if capacity is None else positive(capacity, "capacity")
+    return strict_terms(count, tokens_per_second, wanted)
 
 
 def strict_terms(

@@ -7,26 +7,20 @@ from typing import Any, Self
 
 from .bucket import Level, Receipt, Tokens
 from .clock import SYSTEM_CLOCK, Clock
+from .core import layout
 from .memory.bucket import LocalBucket
 from .memory.changes import restate, settle_one
 from .memory.group import LocalGroup, join
 from .memory.ledger import FastPath, Ledger
 from .memory.line import Prices
 from .memory.transaction import run
-from .rates import (
-    Number,
-    non_negative,
-    parse_rate,
-    per_second,
-    positive,
-    shown,
-    strict_terms,
-)
+from .rates import STRICT, Number, non_negative, per_second, positive, shown, terms_of
 from .units import Limit, read_cost, read_limit, read_use, shared_limit
 
-__all__ = ["TokenBucket"]
+__all__ = ["Alike", "TokenBucket"]
 
 
+@layout("bucket")
 class TokenBucket(FastPath, LocalBucket):
     """Hold up to `capacity` tokens and get `tokens_per_second` new ones, evenly, all the time.
 
@@ -105,13 +99,7 @@ class TokenBucket(FastPath, LocalBucket):
             ValueError: `rate` does not have this form, or a strict one leaves nothing to spread;
                 otherwise as for the class.
         """
-        count, tokens_per_second = parse_rate(rate)
-        if not isinstance(strict, bool):
-            raise TypeError(f"strict must be True or False, got {shown(strict)}")
-        terms: tuple[Any, Any] = count if capacity is None else capacity, tokens_per_second
-        if strict:
-            wanted = None if capacity is None else positive(capacity, "capacity")
-            terms = strict_terms(count, tokens_per_second, wanted)
+        terms: tuple[Any, Any] = terms_of(rate, capacity, strict=strict)
         bucket = cls(*terms, initial_tokens=initial_tokens, clock=clock)
         if strict:
             ledger = bucket._ledger
@@ -143,10 +131,7 @@ class TokenBucket(FastPath, LocalBucket):
                 debt would take more than 100 years, or the bucket is of a strict rate.
         """
         if self._ledger.limit.strict:
-            raise ValueError(
-                "a strict rate cannot be changed, for its capacity and its rate make its count "
-                "together; make a new bucket with from_rate(..., strict=True)"
-            )
+            raise ValueError(STRICT)
         new_capacity = None if capacity is None else positive(capacity, "capacity")
         new_rate = None if tokens_per_second is None else per_second(tokens_per_second)
         self._change(restate, self._ledger, new_capacity, new_rate)
@@ -179,6 +164,13 @@ class TokenBucket(FastPath, LocalBucket):
         twin._clock, twin._now, twin._ledger = self._clock, self._now, self._ledger
         return twin
 
+    def _alike(self) -> TokenBucket:
+        """Return a new bucket, a full one, of the same limit on the same clock."""
+        bucket = object.__new__(type(self))
+        bucket._clock, bucket._now, limit = self._clock, self._now, self._ledger.limit
+        bucket._ledger = Ledger(limit, self._now() * limit.scale)
+        return bucket
+
     def _move_to(self, clock: Clock) -> Any:
         state = self._clock, self._ledger
         limit = self._ledger.limit
@@ -197,6 +189,29 @@ class TokenBucket(FastPath, LocalBucket):
             f"tokens_per_second={level.tokens_per_second:g}, "
             f"available_tokens={level.available_tokens:g}{_trouble(level)})"
         )
+
+
+class Alike:
+    """Make buckets that are all like one, so that their limit is known before there is any.
+
+    Args:
+        bucket: What they are like.
+
+    Attributes:
+        limit: Their limit.
+        now: Their clock, in nanoseconds.
+    """
+
+    __slots__ = ("_bucket", "limit", "now")
+
+    def __init__(self, bucket: TokenBucket) -> None:
+        self._bucket = bucket
+        self.limit: Limit = bucket._ledger.limit
+        self.now = bucket._now
+
+    def __call__(self) -> TokenBucket:
+        """Return a new bucket, a full one."""
+        return self._bucket._alike()
 
 
 _TICK = 1e-9  # seconds

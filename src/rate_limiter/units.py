@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from .clock import CENTURY, NANO
+from .core import LimitFields, layout
 from .rates import Number, non_negative, per_second, positive, positive_float, shown
 
 __all__ = [
@@ -34,11 +35,13 @@ Exact: TypeAlias = int | Fraction
 
 # A token divides exactly by 2 to 10, 60, 3600 and 10**12: the costs people write have no remainder.
 _TOKEN = 63 * 10**12
-_PLAIN = (int, float)
+_FEW = 128  # tokens, up to which two floats are mostly closer to each other than units are
+_PLAIN = (int, float, Fraction)
 LARGE = 2**53  # below it, a whole number of tokens needs no second look
 
 
-class Limit:
+@layout("limit")
+class Limit(LimitFields):
     """A capacity and a rate in integers; it never changes, so that it is known by its identity.
 
     Args:
@@ -109,7 +112,14 @@ class Limit:
     def available(self, level: int) -> float:
         """Return the most tokens, as a float, that can be taken from a level of this many units."""
         level = max(level, 0)
+        whole, rest = divmod(level, self.unit)
+        if not rest and whole < LARGE:
+            return float(whole)
         tokens = level / self.unit
+        if tokens < _FEW:
+            above, parts = math.nextafter(tokens, math.inf).as_integer_ratio()
+            if above * self.unit < (level + 1) * parts:  # whichever fraction the float is read as
+                return tokens
         while tokens and units_of(read_cost(tokens), self) > level:
             tokens = math.nextafter(tokens, 0.0)
         return tokens
@@ -127,7 +137,7 @@ def read_limit(capacity: Number, tokens_per_second: Number) -> Limit:
     return shared_limit(positive(capacity, "capacity"), per_second(tokens_per_second))
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024, typed=True)  # 0.1 is not the fraction it equals
 def _plain_limit(capacity: Number, tokens_per_second: Number) -> Limit:
     return shared_limit(positive(capacity, "capacity"), per_second(tokens_per_second))
 

@@ -16,8 +16,9 @@ from typing import Any, TypeVar, cast
 import wrapt
 
 from .callables import UNBOUND, first_arguments
-from .calls import Arguments, Before, MakeCall, OtherArguments, call_maker, named_as
+from .calls import Arguments, Before, MakeCall, OtherArguments, call_maker, in_parts, named_as
 from .classes import wrap_class
+from .core import compiled, function_wrapper, set_call
 from .rates import shown
 
 __all__ = ["wrap"]
@@ -43,7 +44,10 @@ class _Wrapper(wrapt.FunctionWrapper[..., Any]):
         self._self_make_call = make_call
         self._self_inner: Any = None
         self._self_name: str | None = None
-        _set_call(self, named_as(wrapped, make_call(wrapped, before)))
+        if compiled and type(self) is _TypeForFunctions:  # pragma: no cover
+            set_call(self, wrapped, *in_parts(wrapped, before, make_call))
+        else:
+            _set_slot(self, named_as(wrapped, make_call(wrapped, before)))
 
     @property
     def limiter(self) -> Any:
@@ -95,7 +99,7 @@ class _Wrapper(wrapt.FunctionWrapper[..., Any]):
         return name  # as functions are
 
 
-_set_call: Callable[[_Wrapper, Callable[..., Any]], None] = vars(_Wrapper)["__call__"].__set__
+_set_slot: Callable[[_Wrapper, Callable[..., Any]], None] = vars(_Wrapper)["__call__"].__set__
 
 
 class _FunctionWrapper(_Wrapper):
@@ -110,6 +114,9 @@ class _FunctionWrapper(_Wrapper):
         # A class does this for plain functions only, so it is done here.
         if name in _IMPLICIT:
             setattr(owner, name, _IMPLICIT[name](self))
+
+
+_TypeForFunctions = function_wrapper(_FunctionWrapper)
 
 
 class _BoundWrapper(_Wrapper):
@@ -169,7 +176,7 @@ def _wrap(func: Any, before: Before) -> Any:
             f"got {shown(func)} ({type(func).__name__}); for a property, decorate its getter"
         )
     binds_as_function = type(func) is FunctionType or isinstance(func, _FunctionWrapper)
-    wrapper = _FunctionWrapper if binds_as_function else _Wrapper
+    wrapper = _TypeForFunctions if binds_as_function else _Wrapper
     return wrapper(func, before, call_maker(func))
 
 

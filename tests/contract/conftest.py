@@ -11,11 +11,12 @@ from fractions import Fraction
 from threading import Thread
 
 import pytest
-from server_clock import ServerClock, put_on_clock
+from dict_store import AsyncDictTokenBucket, DictStore, DictTokenBucket
 from servers import Server
 
 from rate_limiter import BucketGroup, TokenBucket
 from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket
+from rate_limiter.sqlite import SQLiteTokenBucket
 from rate_limiter.testing import ManualClock
 
 NANOSECOND = Fraction(1, 10**9)
@@ -40,11 +41,7 @@ class Interruptible:
 
 
 class InterruptibleClock(Interruptible, ManualClock):
-    """A clock of this process."""
-
-
-class InterruptibleServerClock(Interruptible, ServerClock):
-    """A clock that the server goes by as well."""
+    """A clock that stands still, and can interrupt."""
 
 
 class Adapter:
@@ -124,8 +121,8 @@ class InTasks(Adapter):
         return not early and caller.done()
 
 
-class InTasksOnServer(Adapter):
-    """A bucket on a server whose callers are asyncio tasks, all of them on one loop."""
+class InTasksOfOneLoop(Adapter):
+    """A bucket in a store whose callers are asyncio tasks, all of them on one loop."""
 
     def __init__(self, bucket, clock, run):
         super().__init__(bucket, clock)
@@ -225,50 +222,49 @@ class Local:
             bucket = in_group(bucket, make, capacity, rate)
         return self._world(bucket, clock)
 
-    def on(self, *_):
-        return self
 
+class InStore:
+    """Buckets in a store, which goes by the clock of the test.
 
-class OnServer:
-    """Buckets on a server, which goes by the clock of the test."""
+    Args:
+        bucket: Their class.
+        world: The adapter for their callers.
+        needs: The fixture of what the class gets first: a store, a file, or a server.
+        grouped: Whether a bucket is a group.
+    """
 
     resolution = MICROSECOND
     huge = (10**12, 1000)
     _names = itertools.count()
 
-    def __init__(self, bucket, *, grouped=False):
+    def __init__(self, bucket, world, needs, *, grouped=False):
         self._bucket = bucket
+        self._world = world
+        self.needs = needs
         self._grouped = grouped
 
-    def on(self, server, closing, monkeypatch):
-        """Return such buckets on a server that runs."""
-        put_on_clock(monkeypatch)
-        running = OnServer(self._bucket, grouped=self._grouped)
-        running._client = closing.enter_context(server.client())
-        running._asked, running._world = running._client, InThreads
-        if self._bucket is AsyncRedisTokenBucket:
-            runner = closing.enter_context(asyncio.Runner())
-            running._asked = server.async_client()
-            closing.callback(lambda: runner.run(running._asked.aclose()))
-            running._world = lambda *bucket: InTasksOnServer(*bucket, runner.run)
+    def on(self, connect):
+        """Return such buckets in a store that is there."""
+        running = InStore(self._bucket, self._world, self.needs, grouped=self._grouped)
+        running._source, run = connect(self._bucket)
+        if run is not None:
+            running._world = lambda *bucket: self._world(*bucket, run)
         return running
 
     def make_clock(self, **options):
-        return InterruptibleServerClock(self._client, **options)
+        return InterruptibleClock(**options)
 
     def make(self, clock, capacity, rate, *, initial_tokens=None):
-        bucket = narrow = self._make(clock, capacity, rate)
+        def make(capacity, rate):
+            name = f"contract-{next(self._names)}"
+            return self._bucket(self._source, name, capacity, rate, clock=clock)
+
+        bucket = narrow = make(capacity, rate)
         if self._grouped:
-            bucket = in_group(narrow, lambda *terms: self._make(clock, *terms), capacity, rate)
-            bucket._core._clock, bucket._core._now = clock, clock.now
+            bucket = in_group(narrow, make, capacity, rate)
         if initial_tokens is not None and initial_tokens < capacity:
             assert self._world(narrow, clock).allow(capacity - initial_tokens)
         return self._world(bucket, clock)
-
-    def _make(self, clock, capacity, rate):
-        bucket = self._bucket(self._asked, f"contract-{next(self._names)}", capacity, rate)
-        bucket._clock, bucket._now = clock, clock.now
-        return bucket
 
 
 KINDS = {
@@ -276,10 +272,23 @@ KINDS = {
     "TokenBucket in tasks": Local(InTasks),
     "BucketGroup in threads": Local(InThreads, grouped=True),
     "BucketGroup in tasks": Local(InTasks, grouped=True),
-    "RedisTokenBucket": OnServer(RedisTokenBucket),
-    "AsyncRedisTokenBucket": OnServer(AsyncRedisTokenBucket),
-    "BucketGroup of RedisTokenBuckets": OnServer(RedisTokenBucket, grouped=True),
-    "BucketGroup of AsyncRedisTokenBuckets": OnServer(AsyncRedisTokenBucket, grouped=True),
+    "shared bucket in threads": InStore(DictTokenBucket, InThreads, "in_dict"),
+    "shared bucket in tasks": InStore(DictTokenBucket, InTasks, "in_dict"),
+    "awaited shared bucket": InStore(AsyncDictTokenBucket, InTasksOfOneLoop, "in_dict"),
+    "group of shared buckets": InStore(DictTokenBucket, InThreads, "in_dict", grouped=True),
+    "SQLiteTokenBucket in threads": InStore(SQLiteTokenBucket, InThreads, "in_file"),
+    "SQLiteTokenBucket in tasks": InStore(SQLiteTokenBucket, InTasks, "in_file"),
+    "BucketGroup of SQLiteTokenBuckets": InStore(
+        SQLiteTokenBucket, InThreads, "in_file", grouped=True
+    ),
+    "RedisTokenBucket": InStore(RedisTokenBucket, InThreads, "on_server"),
+    "AsyncRedisTokenBucket": InStore(AsyncRedisTokenBucket, InTasksOfOneLoop, "on_server"),
+    "BucketGroup of RedisTokenBuckets": InStore(
+        RedisTokenBucket, InThreads, "on_server", grouped=True
+    ),
+    "BucketGroup of AsyncRedisTokenBuckets": InStore(
+        AsyncRedisTokenBucket, InTasksOfOneLoop, "on_server", grouped=True
+    ),
 }
 
 
@@ -290,20 +299,47 @@ def redis_server():
         yield server
 
 
+@pytest.fixture
+def on_server(redis_server):
+    """Connect to a server; return the client, and how to run what it answers."""
+    with ExitStack() as closing:
+
+        def connect(bucket):
+            if bucket is RedisTokenBucket:
+                return closing.enter_context(redis_server.client()), None
+            runner = closing.enter_context(asyncio.Runner())
+            client = redis_server.async_client()
+            closing.callback(lambda: runner.run(client.aclose()))
+            return client, runner.run
+
+        yield connect
+
+
+@pytest.fixture(scope="session")
+def in_file(tmp_path_factory):
+    """Keep the buckets of all tests of the suite in one file."""
+    path = tmp_path_factory.mktemp("contract") / "limits.db"
+    return lambda bucket: (path, None)
+
+
+@pytest.fixture
+def in_dict():
+    """Keep buckets in a dict; return it, and how to run what it answers."""
+    with asyncio.Runner() as runner:
+        yield lambda bucket: (DictStore(), runner.run if bucket is AsyncDictTokenBucket else None)
+
+
 def marked(name):
     """Return a kind as a parameter; one on a server is marked so."""
-    local = isinstance(KINDS[name], Local)
-    return pytest.param(name, marks=[] if local else pytest.mark.server)
+    on_server = getattr(KINDS[name], "needs", "") == "on_server"
+    return pytest.param(name, marks=pytest.mark.server if on_server else [])
 
 
 @pytest.fixture(params=map(marked, KINDS))
-def kind(request, monkeypatch):
+def kind(request):
     """Say which buckets a test is about."""
     kind = KINDS[request.param]
-    with ExitStack() as closing:
-        local = isinstance(kind, Local)
-        server = None if local else request.getfixturevalue("redis_server")
-        yield kind.on(server, closing, monkeypatch)
+    return kind.on(request.getfixturevalue(kind.needs)) if isinstance(kind, InStore) else kind
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ class Operation:
     def fits(self, kind: str) -> bool:
         """Tell whether it can be run in a world of this kind."""
         there = hasattr(TokenBucket, "resume") or self.name != "resume"
-        return there and self.keyed == (kind == "keyed")
+        return there and self.keyed == (kind in ("keyed", "resting"))
 
 
 def attempt(run: Callable[[], object]) -> object:
@@ -100,6 +100,23 @@ def _use_held_key(world: World, actor: Actor) -> bool:
     return actor.held.bucket.allow(actor.cost)
 
 
+def _pay_for_key(world: World, actor: Actor) -> bool:
+    """Pay as a decorated call does, which takes at rest if it can."""
+    key = "new" if actor is world.caller else 5
+    paid = world.keyed._take_at_rest(key, actor.cost)
+    return paid or world.keyed[key].bucket.allow(actor.cost)
+
+
+def _reset_key(world: World, actor: Actor) -> None:
+    world.keyed.reset(5)
+
+
+def _lay_to_rest(world: World, actor: Actor) -> None:
+    world.keyed[5].bucket.allow(actor.cost)
+    for _ in range(3):
+        world.keyed._sweep()
+
+
 def _drop_keys(world: World, actor: Actor) -> None:
     for number in range(3):  # each looks at several others, and drops those that are full
         world.keyed[f"new {number}"]
@@ -152,7 +169,10 @@ OPERATIONS = (
     Operation("configure capacity", _widen),
     _keyed("keyed access", _use_key),
     _keyed("keyed access, crowded", _use_key, prepare=_fill_keys),
+    _keyed("keyed call", _pay_for_key),
+    _keyed("keyed reset", _reset_key),
     _keyed("keyed drop", _drop_keys),
+    _keyed("keyed rest", _lay_to_rest),
     _keyed("keyed held", _use_held_key, prepare=_hold_key),
 )
 # What comes in between runs in the same thread, at times within a running loop: it never awaits.

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from rate_limiter import BucketGroup, KeyedRateLimiter, TokenBucket
+from rate_limiter.memory import at_rest
 
 from .clockwork import Clockwork
 from .waiters import LineOfReservations, LineOfTasks, LineOfThreads
@@ -15,7 +16,7 @@ __all__ = ["KINDS", "LINES", "Actor", "World", "make_world"]
 CAPACITY = 100  # far above what is ever there, so that nothing overflows and each token counts
 AT_FIRST = 9
 LEFT = 2  # tokens of a bucket that is short of them
-KINDS = ("single", "group", "nested", "shared", "keyed")
+KINDS = ("single", "group", "nested", "shared", "keyed", "resting")
 LINES = ("empty", "short", "threads", "tasks", "reservations")
 
 
@@ -97,7 +98,7 @@ def make_world(kind: str) -> World:
     if kind == "shared":
         ab, bc = BucketGroup(a=a, b=b), BucketGroup(b=b, c=c)
         return World(ab, bc, [a, b, c], clock, inside=[a, b])
-    return _make_keyed(clock)
+    return _make_keyed(clock) if kind == "keyed" else _make_resting(clock)
 
 
 def _make_keyed(clock: Clockwork) -> World:
@@ -107,4 +108,16 @@ def _make_keyed(clock: Clockwork) -> World:
     victim.allow(CAPACITY - AT_FIRST)
     for number in range(10):
         keyed[number]
+    return World(victim, victim, [victim], clock, keyed=keyed)
+
+
+def _make_resting(clock: Clockwork) -> World:
+    """Make limiters of which one bucket is held, and other keys are at rest, some of them full."""
+    at_rest.gettrace = lambda: None  # what comes in between lines is no tracer of bytecodes
+    keyed = KeyedRateLimiter.from_rate("1/second", CAPACITY, max_keys=20, clock=clock)
+    victim = keyed["victim"].bucket
+    victim.allow(CAPACITY - AT_FIRST)
+    for number in range(10):
+        keyed._take_at_rest(number, 1 + number % 2)
+    clock.advance(1)
     return World(victim, victim, [victim], clock, keyed=keyed)

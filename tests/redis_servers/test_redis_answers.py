@@ -73,7 +73,7 @@ def test_run_an_answer_by_itself(async_client, name):
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
-        await bucket._client.aclose()
+        await bucket._source.aclose()
         return task.cancelled()
 
     assert asyncio.run(bucket.allow(11)) is False

@@ -1,171 +1,232 @@
-"""The script counts as the ledger does, to a tick of its clock."""
+"""The script says what the algorithm says, and its fast path what the rest of it says."""
 
 import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from server_clock import ServerClock, put_on_clock
+from malformed import MALFORMED
+from script_twins import Twins, without_fast_path
 
-from rate_limiter import RateLimitExceeded, TokenBucket
-from rate_limiter.redis import RedisTokenBucket
+from rate_limiter.redis.script import SOURCE, answer_of, request, sha_of
+from rate_limiter.shared import algorithm
+from rate_limiter.shared.failures import TooMuch
+from rate_limiter.shared.store import Limit, Question
+from rate_limiter.shared.terms import LONGEST, Terms
 
-MICROSECOND = 1e-6
+SECOND = 10**6
+NOW = 1_790_000_000_123_457
 LIMITS = [
     *((5, 1), (10, 3), (1, Fraction(1, 3)), (7, Fraction(100, 60)), (100, 1000), (2, 0.7)),
-    *((1, 1e-6), (10**9, 10**9), (3 * 10**8, 3 * 10**8), (0.5, 0.1), (60, Fraction(1234567, 60))),
-    *((1, Fraction(1, 86_400)), (1000, math.pi), (10, 2**52 + 1), (2.5, 7e5)),
-    *((5, 97), (3, Fraction(43, 86_400)), (9, Fraction(89_000, 3_600)), (10, 3.33), (7, 0.123)),
+    *((1, 1e-6), (10**9, 10**9), (0.5, 0.1), (1000, math.pi), (10, 2**52 + 1), (2.5, 7e5)),
+    *((3, Fraction(43, 86_400)), (9, Fraction(89_000, 3_600)), (10, 0.5), (4, 0.2), (20, 2)),
 ]
-costs = st.one_of(
-    st.integers(1, 12),
-    st.sampled_from([Fraction(1, 3), Fraction(1, 7), 0.1, 0.5, 2.5, Fraction(10, 3)]),
+AT_ONCE = st.sampled_from([(5, 1), (10, 3), (7, Fraction(100, 60)), (2, 0.7), (4, 0.2), (20, 2)])
+SHARES = [Fraction(1), Fraction(1, 3), Fraction(1, 7), Fraction(1, 10), Fraction(5, 2), None]
+buckets = st.sampled_from([(0,), (0,), (1,), (0, 1), (0, 1)])
+shares = st.sampled_from(SHARES)
+longest = st.sampled_from([0, -1, SECOND, 10 * SECOND, 100 * SECOND, 10**10])
+questions = st.one_of(
+    st.tuples(st.just("take"), buckets, shares, longest, st.booleans()),
+    st.tuples(st.just("take"), buckets, shares, longest, st.booleans()),
+    st.tuples(
+        st.just("revisit"), st.sampled_from(["renew", "renew", "cancel"]), st.integers(0, 50)
+    ),
+    st.tuples(st.just("correct"), buckets, shares, st.sampled_from([1, -1, 0])),
+    st.tuples(st.just("lease"), st.sampled_from([(0,), (1,)]), shares, st.integers(0, 4)),
+    st.tuples(st.sampled_from(["pause", "resume", "reset", "level"]), buckets, longest),
 )
-steps = st.one_of(
-    st.tuples(st.just("advance"), st.floats(0, 3)),
-    st.tuples(st.just("allow"), costs),
-    st.tuples(st.just("reserve"), costs),
-    st.tuples(st.just("wait"), costs),
-    st.tuples(st.just("refund"), costs),  # no "pause", which the server still keeps as a debt
+passing = st.one_of(
+    st.sampled_from([0, 0, 1, 5 * SECOND, 6 * SECOND, 15 * SECOND, -3 * SECOND]),
+    st.integers(0, 3 * SECOND),
 )
-
-
-class Twins:
-    """A bucket on the server and one in memory, on one clock, that must not be told apart."""
-
-    def __init__(self, client, name, limit, start):
-        self.capacity, self.rate = Fraction(limit[0]), Fraction(limit[1])
-        self.clock = ServerClock(client, start=Fraction(start, 10**6))
-        self.remote = RedisTokenBucket(client, name, *limit)
-        self.remote._now = self.clock.now
-        self.local = TokenBucket(*limit, clock=self.clock)
-        self.lined_up_until = start * 1000
-
-    def take(self, step, amount):
-        """Take a step with both, scaled to what the limit is about; compare what they answer."""
-        getattr(self, step)(amount * (1 if step == "advance" else self.capacity / 10))
-        self.compare(self.capacity / 4)
-
-    def advance(self, share):
-        span = self.capacity / self.rate
-        self.clock.advance(Fraction(math.floor(Fraction(share) * span * 10**6), 10**6))
-
-    def allow(self, tokens):
-        assert self.remote.allow(tokens) is self.local.allow(tokens)
-
-    def reserve(self, tokens):
-        delays = [bucket.reserve(tokens).delay for bucket in (self.remote, self.local)]
-        assert same_time(*delays)
-        self.lined_up_until = self.clock.now() + round(delays[0] * 10**9)
-
-    def wait(self, tokens):
-        """Refuse a wait that does not fit, with the same time to retry."""
-        told = []
-        for bucket in (self.remote, self.local):
-            try:
-                bucket.wait(tokens, timeout=0)
-                told.append(None)
-            except RateLimitExceeded as error:
-                told.append(error.retry_after)
-        assert told == [None, None] or same_time(*told)
-
-    def refund(self, tokens):
-        if self.clock.now() >= self.lined_up_until:  # else only the local line moves up
-            self.remote.refund(tokens)
-            self.local.refund(tokens)
-
-    def compare(self, tokens):
-        assert same_time(self.remote.retry_after(tokens), self.local.retry_after(tokens))
-        levels = self.remote.available_tokens, self.local.available_tokens
-        assert levels[0] == pytest.approx(levels[1], rel=1e-12, abs=MICROSECOND * float(self.rate))
-
-
-def same_time(remote, local):
-    """Tell whether the server's time is the local one, rounded up to its ticks."""
-    return -1e-9 * max(1, local * 1e-6) <= remote - local <= MICROSECOND + local * 1e-12
+limits = st.one_of(*[st.none()] * 6, st.tuples(st.integers(0, 1), st.sampled_from(LIMITS)))
+starts = st.one_of(st.just(NOW), st.sampled_from([0, 1, 10**6]), st.integers(0, 2**62 // 1000))
 
 
 @pytest.fixture
-def run_twins(client, name, monkeypatch):
-    """Run steps with a pair of buckets that nobody has used."""
-    put_on_clock(monkeypatch)
+def make_twins(client, name):
+    """Make buckets that nobody has used."""
+    digests = [client.script_load(source).encode() for source in (SOURCE, without_fast_path())]
 
-    def run(limit, start, steps):
-        client.delete(f"rate_limiter:{name}")
-        twins = Twins(client, name, limit, start)
-        for step in steps:
-            twins.take(*step)
+    def make_twins(first, second, start):
+        for kind in "fs":
+            client.delete(f"{name}:{kind}0", f"{name}:{kind}1")
+        return Twins(client, digests, name, [Terms(*first), Terms(*second)], start)
 
-    return run
+    return make_twins
+
+
+def put(twins, step):
+    """Put a question of a generated step to the twins."""
+    kind, *details = step
+    if kind == "revisit":
+        operation, chosen = details
+        return twins.revisit(operation, chosen, 10**10)
+    which, share, *rest = details
+    tokens = 0
+    if kind in {"take", "correct", "lease"}:
+        tokens = 1 if share is None else twins.terms[which[0]].capacity * share
+    if kind == "take":
+        return twins.take("take", which, tokens, rest[0], claim=rest[1])
+    if kind == "lease":
+        return twins.take("lease", which, tokens, 0, spare=rest[0])
+    if kind == "correct":
+        return twins.take("correct", which, tokens * rest[0], 0)
+    return twins.take(kind, which, 0, share)
+
+
+def run(twins, steps):
+    for microseconds, changed, step in steps:
+        twins.now = max(twins.now + microseconds, 0)
+        if changed is not None:
+            twins.terms[changed[0]] = Terms(*changed[1])
+        put(twins, step)
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=str)
-def test_run_steps_agrees_with_the_bucket_in_memory(run_twins, limit):
-    """P35: Any sequence of steps gives the same answers and the same times, to a microsecond."""
+def test_put_any_questions_agrees_with_the_algorithm(make_twins, limit):
+    """P35: Whatever is asked in whatever order, script and algorithm answer and keep the same."""
 
-    @settings(max_examples=20)
-    @example(start=0, steps=[("reserve", 11), ("reserve", 1)])  # within a microsecond, if fast
-    @given(start=st.integers(0, 2**62 // 1000), steps=st.lists(steps, max_size=25))
-    def check(start, steps):
-        run_twins(limit, start, steps)
+    @settings(max_examples=8)
+    @given(
+        second=AT_ONCE,
+        start=starts,
+        steps=st.lists(st.tuples(passing, st.none(), questions), min_size=5, max_size=30),
+    )
+    def check(second, start, steps):
+        run(make_twins(limit, second, start), steps)
 
     check()
 
 
-@pytest.mark.parametrize("limit", LIMITS, ids=str)
-def test_run_many_steps_does_not_drift(run_twins, limit):
-    """P3: A steady caller at any rate is served as exactly after 100 calls as after the first."""
-    run_twins(limit, 1_790_000_000_123_457, [("allow", 10), ("advance", 0.1), ("allow", 1)] * 50)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_change_limits_meanwhile_agrees_to_a_microsecond(make_twins_for_all, data):
+    """P35: So they do when limits change, to a microsecond where tokens get another worth."""
+    first, second, start = data.draw(AT_ONCE), data.draw(AT_ONCE), data.draw(starts)
+    steps = data.draw(st.lists(st.tuples(passing, limits, questions), min_size=5, max_size=30))
+    run(make_twins_for_all(first, second, start), steps)
+
+
+@pytest.fixture(scope="module")
+def make_twins_for_all(redis_server):
+    """Make buckets that nobody has used, for every example of a test."""
+    with redis_server.client() as client:
+        digests = [client.script_load(source).encode() for source in (SOURCE, without_fast_path())]
+
+        def make_twins(first, second, start):
+            client.delete(*[f"changed:{kind}{n}" for kind in "fs" for n in (0, 1)])
+            return Twins(client, digests, "changed", [Terms(*first), Terms(*second)], start)
+
+        yield make_twins
+
+
+def test_fill_a_line_beyond_what_is_kept_apart_agrees(make_twins):
+    """P35: So they do where the oldest of a long line are kept as one, and leave it again."""
+    twins = make_twins((1, 1), (3, 2), NOW)
+    for n in range(130):
+        twins.now += 1000
+        twins.take("take", (0,) if n % 3 else (0, 1), 1, 10**10, claim=n % 5 > 0)
+    for chosen in (3, 70, 0, 11, 11, 40, 2, 2, 2):
+        twins.revisit("cancel", chosen, 0)
+    for _ in range(30):
+        twins.now += 5 * SECOND
+        for chosen in range(6):
+            twins.revisit("renew", chosen, 10**10)
+
+
+@pytest.mark.parametrize("limit", [(10, 3), (Fraction(10, 3), 7), (5, 1)], ids=str)
+def test_lease_all_that_is_there_agrees_to_the_remainder(make_twins, limit):
+    """P35: A lease takes the last part of a microsecond, by script and algorithm alike."""
+    for taken in (1, 2, Fraction(1, 3), Fraction(5, 7)):
+        for spare in (0, 1, Fraction(1, 3), 100):
+            twins = make_twins(limit, (1, 1), NOW)
+            twins.take("take", (0,), taken, 0)
+            twins.now += 7
+            twins.take("lease", (0,), Fraction(2, 3), 0, spare=spare)
+            twins.take("lease", (0,), Fraction(1, 9), 0, spare=spare)
+
+
+def test_lease_all_but_a_part_of_a_microsecond_agrees(make_twins):
+    """P35: So it is if what is wanted and what is there differ by less than a microsecond."""
+    twins = make_twins((10**9, 10**9), (1, 1), NOW)
+    assert twins.ask("lease", {0: 1}, 0, spare=10**9 - 5).spare == (10**9 - 5) * twins.terms[0].unit
+    assert twins.ask("lease", {0: 1}, 0, spare=100).spare == 3 * twins.terms[0].unit
+
+
+def test_crowd_a_line_tells_the_next_its_time(client, make_twins):
+    """P35: Behind 256 who renew a caller is told its time, by script and algorithm alike."""
+    twins = make_twins((1, 1), (1, 1), NOW)
+    line = "".join(f";{n}:{n}:1:1000000:0:0:0:0:{NOW + 9 * SECOND}" for n in range(1, 256))
+    text = f"{NOW + 60 * SECOND}{twins.terms[0].text}{line}"
+    twins.values[0] = text
+    client.mset({f"{twins.name}:f0": text, f"{twins.name}:s0": text})
+
+    for _ in range(3):
+        twins.take("take", (0,), 1, 10**11)
+
+    assert [held.place.due > 0 for held in twins.held] == [False, True, True]
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+@pytest.mark.parametrize("source", [SOURCE, without_fast_path()], ids=["fast", "slow"])
+def test_find_what_is_no_bucket_says_so_and_changes_nothing(client, name, source, text):
+    """P33: A value that is not that of a bucket is CORRUPT for every question, and stays."""
+    sha = client.script_load(source).encode()
+    limits = [Limit(f"{name}:{n}".encode(), Terms(10, 5)) for n in range(2)]
+    client.set(limits[1].key, text)
+
+    for operation in ("take", "level", "correct", "cancel", "renew", "pause", "resume", "reset"):
+        for charges in ([(limits[1], 1)], [(limit, 1) for limit in limits]):
+            with pytest.raises(Exception, match="CORRUPT"):
+                client.execute_command(*request(Question(operation, charges, SECOND, now=NOW), sha))
+
+    assert client.mget(limits[0].key, limits[1].key) == [None, text.encode()]
+
+
+def test_owe_more_than_can_be_counted_is_refused(client, name):
+    """P5: A debt beyond 2^53 microseconds is an OVERFLOW, and no bucket of the group is charged."""
+    terms, now = Terms(10, 5), 2**53 - 2 * LONGEST
+    one, other = [(Limit(f"{name}:{n}".encode(), terms), LONGEST * terms.scale) for n in range(2)]
+    client.script_load(SOURCE)
+    client.execute_command(*request(Question("correct", [one], now=now)))
+    kept = client.mget(f"{name}:0", f"{name}:1")
+
+    question = Question("correct", [other, one], now=now)
+    with pytest.raises(Exception, match="OVERFLOW"):
+        client.execute_command(*request(question))
+    with pytest.raises(TooMuch):
+        algorithm.answer(question, [None, kept[0].decode()], now)
+
+    assert client.mget(f"{name}:0", f"{name}:1") == kept
+    assert kept[1] is None
+
+
+def test_meet_a_key_of_another_type_says_so(client, name):
+    """P33: A list under the key is the server's own WRONGTYPE."""
+    client.script_load(SOURCE)
+    client.lpush(name, "x")
+    with pytest.raises(Exception, match="WRONGTYPE"):
+        client.execute_command(
+            *request(Question("take", [(Limit(name.encode(), Terms(10, 5)), 1)]))
+        )
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=str)
-@pytest.mark.parametrize("cost", [1, 3, Fraction(1, 3)])
-def test_retry_after_is_sufficient_and_tight_to_a_microsecond(
-    client, name, monkeypatch, limit, cost
-):
-    """P6: Who comes back when told is served, and a microsecond earlier is not."""
-    put_on_clock(monkeypatch)
-    clock = ServerClock(client, start=1_790_000_000)
-    bucket = RedisTokenBucket(client, name, *limit)
-    bucket.allow(Fraction(limit[0]))
-    cost = cost * Fraction(limit[0]) / 10
-
-    delay = bucket.retry_after(cost)
-    if delay > MICROSECOND:
-        clock.advance(Fraction(round(delay * 10**6) - 1, 10**6))
-        assert not bucket.allow(cost)
-        clock.advance(Fraction(1, 10**6))
-    else:
-        clock.advance(delay)
-
-    assert bucket.allow(cost)
+def test_take_at_the_servers_time_expires_when_full(client, name, limit):
+    """P30: A key lives until its bucket is full and a second more, from microseconds to years."""
+    terms = Terms(*limit)
+    client.script_load(SOURCE)
+    for units in (1, terms.span):
+        client.delete(name)
+        question = Question("take", [(Limit(name.encode(), terms), units)])
+        assert answer_of(client.execute_command(*request(question)), question).wait == 0
+        full_in = units / terms.scale / 1000
+        assert full_in < client.pttl(name) <= full_in + 1002
 
 
-@pytest.mark.parametrize(
-    "case", [(5, 1, 5), (1, 0.1, 10), (1, 1 / 3, 3), (1, 0.01, 100), (2, 2 / 3, 3), (7, 0.7, 10)]
-)
-@pytest.mark.parametrize("rate", [1, 3, 1e-6, 1e9, math.pi, 1234567 / 60])
-def test_allow_on_a_full_bucket_admits_exactly_its_capacity(client, name, monkeypatch, rate, case):
-    """P2: At one instant a full bucket serves its capacity, in whatever fractions."""
-    capacity, cost, expected = case
-    put_on_clock(monkeypatch)
-    ServerClock(client, start=1_790_000_000)
-    bucket = RedisTokenBucket(client, name, capacity, rate)
-
-    assert [bucket.allow(cost) for _ in range(expected + 2)] == [True] * expected + [False] * 2
-
-
-@pytest.mark.parametrize("limit", [(10, 5), (10, 3)], ids=str)
-@pytest.mark.parametrize("second", [8_999_999_899, 8_999_999_999, 99_999_999, 999, 0])
-def test_write_and_read_any_instant_keeps_it(client, name, monkeypatch, limit, second):
-    """P8: A value says to the microsecond when the bucket is full, in any year that it can."""
-    put_on_clock(monkeypatch)
-    clock = ServerClock(client, start=Fraction(second * 10**6 + 999_999, 10**6))
-    bucket = RedisTokenBucket(client, name, *limit)
-
-    assert bucket.allow(10)
-    assert (bucket.available_tokens, bucket.allow()) == (0, False)
-
-    clock.advance(Fraction(10, limit[1]) + Fraction(1, 10**6))
-    assert bucket.available_tokens == 10
+def test_digest_names_the_script():
+    """P28: The digest that calls go by is that of the script."""
+    assert request(Question("level", [(Limit(b"x", Terms(1, 1)), 0)]))[1] == sha_of(SOURCE)

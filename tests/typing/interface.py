@@ -1,5 +1,7 @@
 """What type checkers see of buckets, limiters, permits and clocks."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from typing import assert_type
@@ -12,10 +14,21 @@ from rate_limiter import (
     RateLimiter,
     RateLimitExceeded,
     TokenBucket,
+    Tokens,
     rate_limited,
 )
 from rate_limiter.bucket import Bucket, Reservation
 from rate_limiter.clock import Clock
+from rate_limiter.instrumentation import (
+    Event,
+    Hook,
+    log_waits,
+    opentelemetry,
+    outage,
+    paused,
+    prometheus,
+    set_hooks,
+)
 from rate_limiter.testing import ManualClock
 
 clock = ManualClock(auto_advance=True, start=1.5)
@@ -66,6 +79,33 @@ def check_limiter() -> None:
         assert_type(permit.waited, float)
 
 
+def check_names() -> None:
+    assert_type(RateLimiter(bucket, name="github").name, str | None)
+    assert_type(KeyedRateLimiter(lambda: bucket, name="users").name, str | None)
+    KeyedRateLimiter.from_rate("10/second", name="users")
+
+
+def plain_hook(event: Event) -> None:
+    assert_type(event.limiter, str | None)
+    assert_type(event.tokens, Tokens | None)
+    assert_type(event.seconds, float | None)
+    assert_type(event.refused_by, str | int | None)
+    assert_type(event.kind == "waiting", bool)
+
+
+@contextmanager
+def held_hook(event: Event) -> Generator[None]:
+    yield
+
+
+def check_hooks() -> None:
+    set_hooks([plain_hook, held_hook])
+    set_hooks([log_waits(over=Fraction(1, 2)), prometheus(), opentelemetry()])
+    assert_type(log_waits(), Hook)
+    paused(limiter.name, 30)
+    outage()
+
+
 def check_limiter_of_any_bucket(limiter: RateLimiter) -> None:
     assert_type(limiter.bucket, Bucket)
     assert_type(limiter.acquire(), Permit)
@@ -99,6 +139,6 @@ def check_clock() -> None:
         assert_type(entered, ManualClock)
 
 
-@rate_limited(1, 1, clock=clock)
+@rate_limited(1, 1, clock=clock, name="clock")
 def on_clock() -> None:
     pass

@@ -199,7 +199,7 @@ class Awaited(AsyncBucket):
     def __init__(self):
         self.taken = []
 
-    async def _admit_async(self, tokens, block, timeout):
+    async def _admit_async(self, tokens, block, timeout, source=None):
         self.taken.append(tokens)
         return 0.0, self, None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from sys import modules as _modules
 from typing import Any
@@ -18,10 +19,15 @@ from ..bucket import (
     Reservation,
     Tokens,
     copied,
+    scarcest,
 )
 from ..clock import Clock, check_clock, nanoseconds, now_of, seconds, timeout_nanoseconds
+from ..exceptions import Label
+from ..instrumentation.events import WATCH
+from ..instrumentation.waits import waiting
 from ..rates import Number
 from ..sleeping import (
+    TaskSleeper,
     ThreadSleeper,
     checkpoint,
     in_trio_task,
@@ -29,10 +35,11 @@ from ..sleeping import (
     task_sleeper,
     warn_of_blocking,
 )
+from ..source import Source
 from .abandoned import drop_abandoned, forget_sleeper, note_sleeper
 from .changes import correct, give_back, pause, reprice, reset, resume, settle
 from .ledger import Ledger
-from .levels import Snapshot, full_in, level_of, scarcest, unpaused
+from .levels import Snapshot, full_in, level_of, unpaused
 from .line import Prices, Waiter, ledgers_of
 from .steps import Answer, ask, due_of_waiter, enter, in_turn, leave, look, look_at, take
 from .transaction import run
@@ -127,16 +134,20 @@ class LocalBucket(Bucket):
         if answer.due is None:
             raise self._refusal(tokens, prices, answer, now)
 
-    def _admit(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+    def _admit(
+        self, tokens: Tokens, block: bool, timeout: Number | None, source: Source | None = None
+    ) -> Admission:
         prices, now = self._prices(tokens), self._now()
         answer = self._take(prices, self._ledgers, now)
         if answer.served:
             return 0.0, self, (now, answer.after)
         if block:
-            return self._wait(tokens, timeout)
+            return self._wait(tokens, timeout, source)
         raise self._refusal(tokens, prices, answer, now)
 
-    async def _admit_async(self, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
+    async def _admit_async(
+        self, tokens: Tokens, block: bool, timeout: Number | None, source: Source | None = None
+    ) -> Admission:
         if "trio" in _modules and in_trio_task():
             await checkpoint()
         at_once = self._at_once(tokens)
@@ -147,37 +158,56 @@ class LocalBucket(Bucket):
         if answer.served:
             return 0.0, self, (now, answer.after)
         if block:
-            return await self._wait_async(tokens, timeout)
+            return await self._wait_async(tokens, timeout, source)
         raise self._refusal(tokens, prices, answer, now)
 
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
-        return self.allow if tokens == 1 else partial(self.allow, tokens)
+        take = self._take_quickly
+        return take if tokens == 1 else partial(take, tokens)
 
-    def _wait(self, tokens: Tokens, timeout: Number | None) -> Admission:
+    def _take_quickly(self, tokens: Tokens = 1) -> bool:
+        """Take tokens if they are there; not if a hook is to be told of it, which a limiter does.
+
+        False says only that the caller must take the slow path; see `BaseBucket._taker`.
+        """
+        if WATCH.admitted:
+            return False
+        now = self._now()
+        drop_abandoned(now)
+        answer: Answer = run(take, self._prices(tokens), (), now)
+        return answer.served
+
+    def _wait(
+        self, tokens: Tokens, timeout: Number | None, source: Source | None = None
+    ) -> Admission:
         """Take tokens as `wait` does."""
         if running_loop():
             self._warn_of_blocking(tokens, timeout)
         asked, sleeper = self._now(), ThreadSleeper()
         waiter = Waiter(sleeper)
         try:
-            after = self._stand_in_line(waiter, tokens, timeout)
-            while not waiter.served:
-                self._clock.sleep(sleeper, waiter.alarm)
-                after = self._look(waiter)
+            now, prices, answer = self._stand_in_line(waiter, tokens, timeout)
+            after = now, answer.after
+            if not answer.served:
+                with self._told(source, tokens, prices, answer, now):
+                    after = self._sleep(waiter, sleeper)
         except BaseException:
             self._leave(waiter)
             raise
         return self._waited(asked, after)
 
-    async def _wait_async(self, tokens: Tokens, timeout: Number | None) -> Admission:
+    async def _wait_async(
+        self, tokens: Tokens, timeout: Number | None, source: Source | None = None
+    ) -> Admission:
         asked, sleeper = self._now(), task_sleeper()
         waiter = Waiter(sleeper)
         try:
             note_sleeper(sleeper.loop, waiter)
-            after = self._stand_in_line(waiter, tokens, timeout)
-            while not waiter.served:
-                await self._clock.sleep_async(sleeper, waiter.alarm)
-                after = self._look(waiter)
+            now, prices, answer = self._stand_in_line(waiter, tokens, timeout)
+            after = now, answer.after
+            if not answer.served:
+                with self._told(source, tokens, prices, answer, now):
+                    after = await self._sleep_async(waiter, sleeper)
         except BaseException:
             self._leave(waiter)
             raise
@@ -185,16 +215,55 @@ class LocalBucket(Bucket):
             forget_sleeper(sleeper.loop, waiter)
         return self._waited(asked, after)
 
+    def _sleep(self, waiter: Waiter, sleeper: ThreadSleeper) -> tuple[int, tuple[Snapshot, ...]]:
+        """Sleep until a waiter in line is served.
+
+        One that leaves does so before anything else, such as what a hook wants to do (P11).
+        """
+        try:
+            while True:
+                self._clock.sleep(sleeper, waiter.alarm)
+                after = self._look(waiter)
+                if waiter.served:
+                    return after
+        except BaseException:
+            self._leave(waiter)
+            raise
+
+    async def _sleep_async(
+        self, waiter: Waiter, sleeper: TaskSleeper
+    ) -> tuple[int, tuple[Snapshot, ...]]:
+        """Do as `_sleep` from within a task."""
+        try:
+            while True:
+                await self._clock.sleep_async(sleeper, waiter.alarm)
+                after = self._look(waiter)
+                if waiter.served:
+                    return after
+        except BaseException:
+            self._leave(waiter)
+            raise
+
+    def _told(
+        self, source: Source | None, tokens: Tokens, prices: Prices, answer: Answer, now: int
+    ) -> AbstractContextManager[Any]:
+        """Tell that a caller is about to wait; return what to hold meanwhile."""
+        return waiting(source, tokens, answer.due or now, now, self._held_up_by(prices, answer))
+
+    def _held_up_by(self, prices: Prices, answer: Answer) -> Label:
+        """Return the label of the bucket that holds a caller up longest."""
+        return self._labels[self._ledgers.index(prices[answer.slowest][0])]
+
     def _stand_in_line(
         self, waiter: Waiter, tokens: Tokens, timeout: Number | None
-    ) -> tuple[int, tuple[Snapshot, ...]]:
+    ) -> tuple[int, Prices, Answer]:
         """Take tokens that are there now, or stand in line for them, or refuse."""
         longest, prices, now = timeout_nanoseconds(timeout), self._prices(tokens), self._now()
         drop_abandoned(now)
         answer: Answer = run(enter, waiter, prices, self._ledgers, longest, now)
         if waiter.order < 0:
             raise self._refusal(tokens, prices, answer, now, timeout)
-        return now, answer.after
+        return now, prices, answer
 
     def _look(self, waiter: Waiter) -> tuple[int, tuple[Snapshot, ...]]:
         now = self._now()
@@ -237,10 +306,9 @@ class LocalBucket(Bucket):
         timeout: Number | None = None,
     ) -> Exception:
         """Return the error for a cost that was refused, made of the answer alone."""
-        index = self._ledgers.index(prices[answer.slowest][0])
-        label, levels = self._labels[index], partial(self._levels, (now, answer.after))
+        label, levels = self._held_up_by(prices, answer), partial(self._levels, (now, answer.after))
         if answer.due is None:
-            limit = answer.after[index].limit
+            limit = answer.after[self._labels.index(label)].limit
             return self._never(tokens, limit.capacity, label, levels, strict=limit.strict)
         return self._not_yet(tokens, seconds(answer.due - now), label, levels, timeout)
 

@@ -89,8 +89,8 @@ class Draft(dict[Any, Any]):
             """Return the working copy, if there is one, otherwise the default."""
 
     def __missing__(self, thing: Any) -> Any:
-        kind: type[Any] = thing.__class__
-        copy = object.__new__(kind)
+        kind: Any = thing.__class__
+        copy: Any = kind.__new__(kind)  # not object's: it may be compiled
         for name in thing.STATE:
             value = getattr(thing, name)
             setattr(copy, name, _Overlay(value) if type(value) is Table else value)

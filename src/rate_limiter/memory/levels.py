@@ -10,7 +10,7 @@ from ..units import Limit, units_of
 from .ledger import Ledger
 from .sums import total
 
-__all__ = ["Snapshot", "full_in", "level_of", "scarcest", "snapshot", "unpaused"]
+__all__ = ["Snapshot", "full_in", "level_of", "snapshot", "unpaused"]
 
 
 class Snapshot(NamedTuple):
@@ -63,18 +63,4 @@ def level_of(shot: Snapshot, now: int) -> Level:
         full_in=seconds(full_in(shot, now)),
         paused_for=seconds(closed_until - now) if closed_until is not None and closed else 0.0,
         waiting=waiting,
-    )
-
-
-def scarcest(levels: list[Level]) -> Level:
-    """Return the level of a group: of each value the scarcest among its buckets."""
-    if len(levels) == 1:
-        return levels[0]
-    return Level(
-        capacity=min(level.capacity for level in levels),
-        tokens_per_second=min(level.tokens_per_second for level in levels),
-        available_tokens=min(level.available_tokens for level in levels),
-        full_in=max(level.full_in for level in levels),
-        paused_for=max(level.paused_for for level in levels),
-        waiting=max(level.waiting or 0 for level in levels),
     )

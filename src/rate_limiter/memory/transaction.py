@@ -27,6 +27,8 @@ from contextlib import suppress
 from threading import RLock
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from ..core import layout, watch
+
 __all__ = [
     "JOURNAL",
     "UNFINISHED",
@@ -34,6 +36,7 @@ __all__ = [
     "Result",
     "Wakeable",
     "Write",
+    "keep_to_steps",
     "remove",
     "run",
     "step",
@@ -64,6 +67,7 @@ class Wakeable(Protocol):
         """End the sleep."""
 
 
+@layout("journal")
 class Journal:
     """What was published last, and how far it has been carried out.
 
@@ -72,21 +76,23 @@ class Journal:
         carried: The last record whose writes are all done.
         busy: Whether a step is under way, or was when an interrupt ended it. The fast path of a
             bucket is not taken then; the next step clears what an interrupt has left.
+        at_rest: What `busy` is while no step is under way: True keeps everybody to steps.
         stalled: The innermost of the steps under way that had to begin again.
         wakes: The sleepers to wake, each under a key of its own; steps add them by their writes.
     """
 
-    __slots__ = ("busy", "carried", "record", "stalled", "wakes")
+    __slots__ = ("at_rest", "busy", "carried", "record", "stalled", "wakes")
 
     def __init__(self) -> None:
         self.record: list[Write] = []
         self.carried = self.record
-        self.busy = _FREE_THREADED
+        self.busy = self.at_rest = _FREE_THREADED
         self.stalled: _Stalled | None = None
         self.wakes: dict[object, Wakeable] = {}
 
 
 JOURNAL = Journal()
+watch(JOURNAL)
 # One lock for every bucket: groups change several, and nobody ever holds one lock and waits for
 # another (P7). It is re-entrant because a handler can run while its own thread holds it.
 _lock = RLock()
@@ -122,6 +128,12 @@ def step(compute: Callable[..., tuple[T, Iterable[Write]]], *args: Any) -> T:
     # On one line, for an interrupt that comes on leaving a `with` block's line keeps the lock held.
     with _lock: result: T = _step(compute, args, inside)  # fmt: skip  # noqa: E701
     return result
+
+
+def keep_to_steps(always: bool) -> None:
+    """Turn the fast paths of all buckets off, or on again, as when somebody counts admissions."""
+    JOURNAL.at_rest = always or _FREE_THREADED
+    step(lambda: (None, ()))  # its end says so to the fast paths
 
 
 def _owned() -> bool:
@@ -189,7 +201,7 @@ def _step(  # noqa: C901, PLR0912
         if stalled is not None:
             journal.stalled = stalled.below
     if not inside:
-        journal.busy = _FREE_THREADED
+        journal.busy = journal.at_rest
     return result
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
-from .blocking import BlockingRedisBucket
-from .group import RedisBucketGroup
-from .named_bucket import NamedBucket
+from ..clock import Clock
+from ..rates import Number
+from ..shared.blocking import BlockingBucket
+from ..shared.fallback import Fallback, read_fallback
+from ..shared.group import BlockingGroup
+from ..shared.lease import Lease
+from ..shared.named_bucket import NamedBucket
+from ..shared.returning import give_back_now
+from .blocking import blocking_store
+from .keys import check_slots, limit_of
 
 __all__ = ["RedisTokenBucket"]
 
 
-class RedisTokenBucket(NamedBucket, BlockingRedisBucket):
+class RedisTokenBucket(NamedBucket, BlockingBucket):
     """A token bucket that all processes and machines share who use its name.
 
         client = redis.Redis(socket_timeout=1)
@@ -21,11 +28,12 @@ class RedisTokenBucket(NamedBucket, BlockingRedisBucket):
             ...
 
     It means what `TokenBucket` means, with these differences. The server's clock decides, to the
-    microsecond. Whoever waits was told how long and keeps that time: if somebody ahead leaves, the
-    tokens are there for those who come later. A limit that is changed in code applies from the next
-    call on; the tokens that the bucket lacks stay as they are. Losing the server's data costs at
-    most one capacity, and what was promised to those who wait. It takes a `redis.Redis`, a
-    `RedisCluster`, a client from Sentinel, or one of valkey-py; in asyncio use
+    microsecond. A caller that waits was told when to leave and keeps that time; only one that
+    waits longer than 10 s moves up when somebody ahead leaves, for it renews its place every 5 s.
+    A place that is not renewed for 15 s, because its process died, is given back. A limit that is
+    changed in code applies from the next call on, and the level stays. Losing the server's data
+    costs at most one capacity, and what was promised to those who wait. It takes a `redis.Redis`,
+    a `RedisCluster`, a client from Sentinel, or one of valkey-py; in asyncio use
     `AsyncRedisTokenBucket`.
 
     Args:
@@ -34,17 +42,51 @@ class RedisTokenBucket(NamedBucket, BlockingRedisBucket):
             In a cluster, buckets of a group need a part in braces in common: "{tenant}:requests".
         capacity: The most tokens it holds.
         tokens_per_second: How fast tokens come back.
-        prefix: What its key begins with on the server, before a colon.
+        prefix: What its key begins with on the server, before a colon; without one itself.
         fallback: What decides while the server is away: None raises `BackendError`, "allow" admits,
             "deny" refuses, and a `TokenBucket` counts in this process alone.
+        lease: How many tokens to take in advance; None takes each token when it is asked for.
+        clock: For tests: what tells the time instead of the server.
 
     Raises:
         TypeError: An argument is of the wrong kind.
         ValueError: A number is not positive and finite, the bucket takes more than 100 years to
-            fill, or `name` is empty or too long.
+            fill, `name` is empty or too long, or `prefix` has a colon.
     """
 
     __slots__ = ()
 
-    def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> RedisBucketGroup:
-        return RedisBucketGroup(unnamed, named)
+    def __init__(
+        self,
+        client: Any,
+        name: str | bytes,
+        capacity: Number,
+        tokens_per_second: Number,
+        *,
+        prefix: str | bytes = "rate_limiter",
+        fallback: Fallback = None,
+        lease: Lease | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        limits = limit_of(name, prefix, capacity, tokens_per_second)
+        understudy = read_fallback(fallback, limits.use)
+        super().__init__(
+            blocking_store(client), None, client, limits, fallback=understudy, clock=clock
+        )
+        self._lease(limits.limit, lease)
+
+    def close(self) -> None:
+        """Give back what is left of a lease. The bucket can be used afterwards."""
+        give_back_now(self)
+
+    def _check_together(self, keys: Sequence[bytes]) -> None:
+        check_slots(self._source, keys)
+
+    def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> BlockingGroup:
+        return BlockingGroup(unnamed, named)
+
+    def _refuse_tasks(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} would block the event loop; "
+            "use AsyncRedisTokenBucket with a redis.asyncio client"
+        )

@@ -1,0 +1,124 @@
+"""What a question does to the states of shared buckets: one function for each operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .line import FIRM, advance, charge, crowded, end_pause, gather, place_of, tail_of
+from .renewing import Act, keep_place, withdraw
+from .state import State
+from .store import Place, Question
+
+__all__ = ["ACTS"]
+
+
+def _take(question: Question, states: Sequence[State], now: int) -> Act:
+    tails = [tail_of(state, now) for state in states]
+    costs = [cost for _, cost in question.charges]
+    dues = [tail.due(cost) for tail, cost in zip(tails, costs, strict=True)]
+    due = max(dues)
+    wait, held = due - now, dues.index(due)
+    if question.longest < 0 or (wait > 0 and wait > question.longest):
+        return Act(wait, held, changed=False)
+    if wait == 0:
+        for state, tail, cost in zip(states, tails, costs, strict=True):
+            state.full_at = tail.base + cost
+        return Act(0, held)
+    number = max(now, 1, *(waiting.last + 1 for state in states for waiting in state.line))
+    firm = question.claim or wait <= FIRM or any(map(crowded, states))
+    for state, tail, cost in zip(states, tails, costs, strict=True):
+        place = place_of(number, cost, due, firm, tail, len(states), now)
+        state.line.append(place)
+        gather(state)
+    return Act(wait, held, Place(number, due if firm else 0))
+
+
+def _lease(question: Question, states: Sequence[State], now: int) -> Act:
+    """Take the charge of one bucket if it is there, and more as far as that is."""
+    act = _take(question, states, now)
+    if act.wait or not act.changed:
+        return act
+    state = states[0]
+    room = state.terms.span - max(state.full_at - now * state.terms.scale, 0)
+    spare = max(min(question.spare, room), 0)
+    state.full_at += spare
+    return act._replace(spare=spare)
+
+
+def _renew(question: Question, states: Sequence[State], now: int) -> Act:
+    spots = [withdraw(state, question.place.number) for state in states]
+    found = [spot for spot in spots if spot is not None]
+    if len(found) < len(states):  # it was given back, or the store has lost it
+        act = _take(question, states, now)
+    else:
+        act = keep_place(question, states, found, now)
+    for state in states:
+        advance(state, now)
+    return act._replace(changed=True)
+
+
+def _cancel(question: Question, states: Sequence[State], now: int) -> Act:
+    for state, (_, cost) in zip(states, question.charges, strict=True):
+        _leave(state, question.place, cost, now)
+    return _CHANGED
+
+
+def _leave(state: State, place: Place, cost: int, now: int) -> None:
+    """Give a place up. What has been corrected since it was taken is in the cost."""
+    number, due = place
+    for spot, waiting in enumerate(state.line):
+        if waiting.first <= number <= waiting.last and (due == 0) == (waiting.deadline > 0):
+            if waiting.count == 1:
+                del state.line[spot]
+                charge(state, waiting.cost - cost, now)
+            else:
+                waiting.count -= 1
+                waiting.cost = max(waiting.cost - cost, 0)
+            return
+    if 0 < due <= now:
+        charge(state, -cost, now)
+
+
+def _correct(question: Question, states: Sequence[State], now: int) -> Act:
+    for state, (_, units) in zip(states, question.charges, strict=True):
+        charge(state, units, now)
+    return _CHANGED
+
+
+def _pause(question: Question, states: Sequence[State], now: int) -> Act:
+    if question.longest > 0:
+        for state in states:
+            state.closed_until = max(state.closed_until or 0, now + question.longest)
+    return _CHANGED
+
+
+def _resume(_: Question, states: Sequence[State], now: int) -> Act:
+    for state in states:
+        if state.closed_until is not None:
+            state.closed_until = now
+            end_pause(state, now)
+    return _CHANGED
+
+
+def _reset(_: Question, states: Sequence[State], now: int) -> Act:
+    for state in states:
+        state.full_at, state.closed_until, state.line = now * state.terms.scale, None, []
+    return _CHANGED
+
+
+def _level(_: Question, __: Sequence[State], ___: int) -> Act:
+    return Act(0, 0, changed=False)
+
+
+_CHANGED = Act(0, 0)
+ACTS: dict[str, Callable[[Question, Sequence[State], int], Act]] = {
+    "take": _take,
+    "lease": _lease,
+    "renew": _renew,
+    "cancel": _cancel,
+    "correct": _correct,
+    "pause": _pause,
+    "resume": _resume,
+    "reset": _reset,
+    "level": _level,
+}

@@ -1,0 +1,315 @@
+"""What a shared bucket does, step by step: each method as a flow; see `running.py`.
+
+Every flow asks the store once. A caller that waits sleeps until it was told to leave; if that is
+long, it renews its place meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from fractions import Fraction
+from typing import Any
+
+from ..bucket import REFUNDED, Admission, Paid, Receipt, Tokens
+from ..clock import seconds, timeout_nanoseconds
+from ..exceptions import BackendError
+from ..rates import Number, shown
+from ..source import Source
+from .failures import ReplyLost
+from .lease import Held
+from .line import LIFE, RENEWAL
+from .payment import Payment
+from .running import Admit, Flow, GiveBack, Sleep
+from .store import NOWHERE, Answer, Charges, Question
+from .taken import Grant, Taken
+from .waiter import Waiter, asking
+
+__all__ = [
+    "admitting",
+    "allowing",
+    "cancelling",
+    "changing",
+    "correcting",
+    "fit",
+    "giving_back",
+    "looking",
+    "reserving",
+    "settling",
+    "telling_when",
+]
+
+_MICRO = 1_000  # nanoseconds in the microseconds that stores count
+_NO_LIMIT = 2**60  # microseconds
+
+
+def allowing(bucket: Any, tokens: Tokens) -> Flow[bool]:
+    """Take tokens that are there; tell whether they were."""
+    charges = bucket._limits.charges(tokens)
+    if not fit(charges):
+        return False
+    if not charges:
+        return True
+    question = Question("take", charges, now=bucket._given_now())
+    try:
+        answer = yield from (asking if bucket._held is None else taking)(bucket, question)
+    except BackendError as error:
+        allowed: bool = bucket._instead(error).allow(tokens)
+        return allowed
+    # What was refused may be in a lease that another caller has got meanwhile.
+    return not answer.wait or (bucket._held is not None and bucket._held.decide(tokens) is True)
+
+
+def taking(bucket: Any, question: Question) -> Flow[Answer]:
+    """Ask for tokens that are not waited for, and take a lease with them."""
+    held: Held = bucket._held
+    (limit, cost), *_ = question.charges
+    began = bucket._instant(question)
+    begun = held.begin(cost)
+    if begun is None:
+        return (yield from asking(bucket, question))
+    charge, spare, stale = begun
+    if not charge:
+        return Answer(0, 0, NOWHERE, ())
+    leasing = question._replace(operation="lease", charges=[(limit, charge)], spare=spare)
+    try:
+        if stale:
+            yield GiveBack(question._replace(operation="correct", charges=[(limit, -stale)]))
+        answer = yield from asking(bucket, leasing)
+    except BaseException as error:
+        known = isinstance(error, BackendError) and not isinstance(error, ReplyLost)
+        held.give_up(cost - charge if known else 0)
+        raise
+    if answer.wait:
+        held.give_up(cost - charge)
+        held.refused(began, cost, answer)
+    else:
+        held.end(began, answer)
+        bucket._return_later(held.until)
+    return answer
+
+
+def admitting(
+    bucket: Any, tokens: Tokens, block: bool, timeout: Number | None, source: Source | None = None
+) -> Flow[Admission]:
+    """Take tokens as a limiter says; see `BaseBucket._admit`."""
+    asked = bucket._now()
+    longest = timeout_nanoseconds(timeout)
+    charges = bucket._charges(tokens, block)
+    if not charges:
+        return 0.0, bucket, None
+    question = Question("take", charges, _longest(longest, block), now=bucket._given_now())
+    taken = Taken(bucket, tokens, charges, timeout if block else None)
+    leased = not block and bucket._held is not None
+    if leased and (known := decided(bucket, tokens, taken)):
+        return known
+    try:
+        answer = yield from (taking if leased else asking)(bucket, question)
+        if leased and answer.wait and (known := decided(bucket, tokens, taken)):
+            return known
+        taken.refuse_if_not(answer)
+        if not answer.wait:
+            return 0.0, bucket, taken.after(answer)
+        deadline = None if longest is None else asked + longest
+        waiter = Waiter(bucket, question, answer)
+        yield from waiting(waiter, taken, deadline, waiter.told(source, tokens))
+    except BackendError as error:
+        admission: Admission = yield Admit(bucket._instead(error), tokens, block, timeout, source)
+        return admission
+    return seconds(bucket._now() - asked), bucket, taken.after(answer)
+
+
+def decided(bucket: Any, tokens: Tokens, taken: Taken) -> Admission | None:
+    """Return the admission that a lease decides; None if the store has to be asked.
+
+    Raises:
+        RateLimitExceeded: The tokens were refused a moment ago.
+    """
+    allowed = bucket._held.decide(tokens)
+    if allowed is False:
+        no = bucket._held.no
+        wait = max(no.told - bucket._now(), 1)
+        taken.refuse_if_not(no.answer._replace(wait=-(-wait // _MICRO)))
+    return (0.0, bucket, None) if allowed else None
+
+
+def _longest(longest: int | None, block: bool) -> int:
+    if not block:
+        return 0
+    return _NO_LIMIT if longest is None else min(longest // _MICRO, _NO_LIMIT)
+
+
+def waiting(
+    waiter: Waiter, taken: Taken, deadline: int | None, told: AbstractContextManager[Any]
+) -> Flow[None]:
+    """Sleep until it is time to leave, and renew the place meanwhile if that is far away.
+
+    Whoever is interrupted, cancelled or refused gives its place back, before any hook hears of it.
+
+    Raises:
+        BackendError: The place could not be renewed.
+        RateLimitExceeded: The wait has become longer than the timeout.
+    """
+    try:
+        with told:
+            try:
+                yield from _sleeping(waiter, taken, deadline)
+            except GeneratorExit:  # the loop is gone, and with it who could answer
+                waiter.place = NOWHERE
+                raise
+            except BaseException:
+                yield from waiter.leave()
+                raise
+    except GeneratorExit:
+        raise
+    except BaseException:
+        yield from waiter.leave()
+        raise
+
+
+def _sleeping(waiter: Waiter, taken: Taken, deadline: int | None) -> Flow[None]:
+    bucket = waiter.bucket
+    while waiter.answer.wait:
+        firm = waiter.place.due > 0
+        yield Sleep(waiter.leaves if firm else waiter.tried + RENEWAL * _MICRO)
+        if firm and bucket._now() - waiter.heard <= LIFE * _MICRO:
+            return
+        yield from waiter.renew(_left(bucket, deadline))
+        taken.refuse_if_not(waiter.answer)
+
+
+def _left(bucket: Any, deadline: int | None) -> int:
+    if deadline is None:
+        return _NO_LIMIT
+    return int(min(max(deadline - bucket._now(), 0) // _MICRO, _NO_LIMIT))
+
+
+def reserving(bucket: Any, tokens: Tokens, timeout: Number | None) -> Flow[Grant | Any]:
+    """Take tokens for later; return a grant, or a reservation of the fallback."""
+    charges = bucket._charges(tokens, block=True)
+    longest = _longest(timeout_nanoseconds(timeout), block=True)
+    if not charges:
+        return Grant(charges, None, bucket._now())
+    question = Question("take", charges, longest, claim=True, now=bucket._given_now())
+    try:
+        answer = yield from asking(bucket, question)
+    except BackendError as error:
+        return bucket._instead(error).reserve(tokens, timeout)
+    Taken(bucket, tokens, charges, timeout).refuse_if_not(answer)
+    return Grant(charges, answer, bucket._instant(question))
+
+
+def cancelling(bucket: Any, reserved: Any) -> Flow[None]:
+    """Give a reservation back, once."""
+    if not reserved._begin_cancel():
+        return
+    try:
+        for question in reserved._grant.undoing(bucket._given_now()):
+            yield from asking(bucket, question)
+    except BackendError as error:
+        reserved._note_failed_cancel(error)
+        bucket._instead(error)
+
+
+def correcting(bucket: Any, payment: Payment, used: Paid) -> Flow[None]:
+    """Charge what was used beyond what was paid, or give back; whoever calls has the turn."""
+    while charges := _differences(payment, used):
+        question = Question("correct", charges, now=bucket._given_now())
+        try:
+            yield from asking(bucket, question)
+        except BaseException as error:  # noqa: BLE001 - raised again
+            _note_uncorrected(bucket, error, payment, used)
+            return
+        payment.note(charges)  # beside what a handler has corrected meanwhile
+    payment.update(used)
+
+
+def _differences(paid: Paid, used: Paid) -> Charges:
+    changes = [
+        (limit, round((tokens - paid.get(limit, 0)) * limit.terms.unit))
+        for limit, tokens in used.items()
+    ]
+    charges = [(limit, units) for limit, units in changes if units]
+    for limit, units in charges:
+        if not limit.terms.countable(units):
+            raise ValueError(
+                f"tokens must be at most what comes back in 100 years, "
+                f"got {shown(float(used[limit]))}"
+            )
+    return charges
+
+
+def _note_uncorrected(bucket: Any, error: BaseException, paid: Any, used: Paid) -> None:
+    """Have it corrected another time, but give back only once what may have been (P29)."""
+    known = isinstance(error, BackendError) and not isinstance(error, ReplyLost)
+    if not known:
+        paid.update({key: min(used[key], paid.get(key, Fraction(0))) for key in used})
+    if not isinstance(error, BackendError):
+        raise error
+    bucket._instead(error)
+
+
+def settling(bucket: Any, receipt: Receipt, payment: Payment, used: Paid) -> Flow[bool]:
+    """Correct what a permit has paid; tell whether it was, for it may have been refunded."""
+    if receipt._paid is REFUNDED:
+        return False
+    yield from correcting(bucket, payment, used)
+    return True
+
+
+def giving_back(bucket: Any, receipt: Receipt, payment: Payment) -> Flow[None]:
+    """Give back all that a permit has paid, once."""
+    if receipt._paid is REFUNDED:
+        return
+    receipt._paid = REFUNDED
+    try:
+        yield from correcting(bucket, payment, dict.fromkeys(payment, Fraction(0)))
+    except BaseException:
+        receipt._paid = payment  # it may be tried again
+        raise
+
+
+def changing(
+    bucket: Any, operation: str, charges: Charges, length: int, instead: Callable[[Any], object]
+) -> Flow[None]:
+    """Change the bucket in one step; `instead` does the same to what stands in for it."""
+    if not charges:
+        return
+    question = Question(operation, charges, length, now=bucket._given_now())
+    try:
+        yield from asking(bucket, question)
+    except BackendError as error:
+        instead(bucket._instead(error))
+
+
+def telling_when(bucket: Any, tokens: Tokens) -> Flow[float]:
+    """Return the seconds until tokens could be taken."""
+    charges = bucket._limits.charges(tokens)
+    if not fit(charges):
+        return math.inf
+    if not charges:
+        return 0.0
+    try:
+        answer = yield from asking(bucket, Question("take", charges, -1, now=bucket._given_now()))
+    except BackendError as error:
+        return float(bucket._instead(error).retry_after(tokens))
+    return seconds(answer.wait * _MICRO)
+
+
+def looking(bucket: Any, instead: Callable[[Any], Any]) -> Flow[Any]:
+    """Return what all its buckets are like, by label; or what `instead` reads off the fallback."""
+    charges = bucket._limits.everything()
+    try:
+        answer = yield from asking(bucket, Question("level", charges, now=bucket._given_now()))
+    except BackendError as error:
+        return instead(bucket._instead(error))
+    return bucket._levels(Taken(bucket, 0, charges, None).after(answer))
+
+
+def fit(charges: Charges) -> bool:
+    """Tell whether all of this could ever be there at once."""
+    for limit, units in charges:  # noqa: SIM110 - a generator takes three times as long
+        if units > limit.terms.span:
+            return False
+    return True

@@ -1,0 +1,104 @@
+"""What a call has taken from a store, or was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+from ..bucket import Level, Levels, Tokens
+from ..clock import seconds
+from ..rates import Number
+from .payment import Payment
+from .store import NOWHERE, Answer, Charges, Limit, Question, Standing
+from .terms import Terms
+
+__all__ = ["Grant", "Taken", "levels_of"]
+
+_MICRO = 1_000  # nanoseconds in the microseconds that stores count
+
+
+class Taken:
+    """A call that takes tokens: what it asks, and what its answers mean."""
+
+    __slots__ = ("_bucket", "_charges", "_timeout", "_tokens")
+
+    def __init__(
+        self, bucket: Any, tokens: Tokens, charges: Charges, timeout: Number | None
+    ) -> None:
+        self._bucket = bucket
+        self._tokens = tokens
+        self._charges = charges
+        self._timeout = timeout
+
+    def after(self, answer: Answer) -> Any:
+        """Return what the buckets were like after an answer; see `levels_of`."""
+        return [(limit, limit.terms) for limit, _ in self._charges], answer.standings
+
+    def refuse_if_not(self, answer: Answer) -> None:
+        """Raise if the tokens are not there in time.
+
+        Raises:
+            RateLimitExceeded: They are neither there nor waited for.
+        """
+        if answer.wait and not answer.place.number:
+            limit = self._charges[answer.held][0]
+            raise self._bucket._not_yet(
+                self._tokens,
+                seconds(answer.wait * _MICRO),
+                self._bucket._limits.label(limit),
+                partial(self._bucket._levels, self.after(answer)),
+                self._timeout,
+            )
+
+
+def levels_of(after: Any, labels: Any) -> Levels:
+    """Return levels by label.
+
+    Args:
+        after: The limits and their terms, and how their buckets stood; nothing if that is unknown.
+        labels: Returns the label of a limit.
+    """
+    limits, standings = after
+    return {
+        labels(limit): _level(terms, standing)
+        for (limit, terms), standing in zip(limits, standings, strict=False)
+    }
+
+
+def _level(terms: Terms, standing: Standing) -> Level:
+    lacks, paused, waiting = standing
+    closed = paused > 0 or waiting > 0
+    return Level(
+        capacity=float(terms.capacity),
+        tokens_per_second=float(terms.tokens_per_second),
+        available_tokens=0.0 if closed else terms.available(lacks),
+        full_in=seconds(-(-lacks // terms.scale) * _MICRO),
+        paused_for=seconds(paused * _MICRO),
+        waiting=waiting,
+    )
+
+
+class Grant:
+    """Tokens that were reserved: at once, or as a place in line."""
+
+    __slots__ = ("_place", "_placed", "due", "paid")
+
+    def __init__(self, charges: Charges, answer: Answer | None, heard: int) -> None:
+        wait, place = (answer.wait, answer.place) if answer else (0, NOWHERE)
+        self.paid = Payment((limit, Fraction(units, limit.terms.unit)) for limit, units in charges)
+        self.due: int = heard + wait * _MICRO  # on the clock of this process
+        self._place = place
+        self._placed: set[Limit] = {limit for limit, _ in charges} if place.number else set()
+
+    def undoing(self, now: int | None) -> Sequence[Question]:
+        """Return the questions that give it back: the places, then what was charged beside them."""
+        paid = [(limit, round(tokens * limit.terms.unit)) for limit, tokens in self.paid.items()]
+        placed = [charge for charge in paid if charge[0] in self._placed]
+        beside = [(limit, -units) for limit, units in paid if units and limit not in self._placed]
+        questions = [
+            Question("cancel", placed, place=self._place, now=now),
+            Question("correct", beside, now=now),
+        ]
+        return [question for question in questions if question.charges]

@@ -1,0 +1,95 @@
+"""A caller that waits in a shared bucket: its place, and what it has heard of it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from ..bucket import Tokens
+from ..exceptions import BackendError
+from ..instrumentation.waits import waiting
+from ..source import Source
+from .line import LIFE
+from .running import Flow, GiveBack
+from .store import NOWHERE, Answer, Question
+
+__all__ = ["Waiter", "asking"]
+
+_MICRO = 1_000  # nanoseconds in the microseconds that stores count
+
+
+def asking(bucket: Any, question: Question) -> Flow[Answer]:
+    """Ask the store, unless it is known to be away; note what that says of it.
+
+    Raises:
+        BackendError: It failed, or is left alone because it did a moment ago.
+    """
+    bucket._heed_outage()
+    try:
+        answer: Answer = yield question
+    except BaseException as error:
+        bucket._note_failure(error)
+        raise
+    bucket._note_answer(question, answer)
+    return answer
+
+
+class Waiter:
+    """A caller with a place in line, or one that has been served.
+
+    Attributes:
+        bucket: What it waits for.
+        answer: The last answer that it has got.
+        place: Its place; `NOWHERE` once it has none.
+        heard: The nanosecond, on the bucket's clock, from which that answer counts.
+        tried: The nanosecond at which it last tried to get one.
+    """
+
+    __slots__ = ("_question", "answer", "bucket", "heard", "place", "tried")
+
+    def __init__(self, bucket: Any, question: Question, answer: Answer) -> None:
+        self.bucket = bucket
+        self._question = question
+        self._hear(answer, question)
+
+    def _hear(self, answer: Answer, question: Question) -> None:
+        self.answer, self.place = answer, answer.place
+        self.heard = self.tried = self.bucket._instant(question)
+
+    @property
+    def leaves(self) -> int:
+        """The nanosecond at which it leaves, as far as is known."""
+        leaves: int = self.heard + self.answer.wait * _MICRO
+        return leaves
+
+    def told(self, source: Source | None, tokens: Tokens) -> AbstractContextManager[Any]:
+        """Return what is told of the wait; see `instrumentation.waits.waiting`."""
+        limit = self._question.charges[self.answer.held][0]
+        label = self.bucket._limits.label(limit)
+        return waiting(source, tokens, self.leaves, self.heard, label)
+
+    def renew(self, longest: int) -> Flow[None]:
+        """Ask again when it leaves. A failure is no answer while the place still lasts.
+
+        Raises:
+            BackendError: It failed, and the place may have been given back.
+        """
+        bucket = self.bucket
+        self.tried = bucket._now()
+        question = self._question._replace(
+            operation="renew", place=self.place, longest=longest, now=bucket._given_now()
+        )
+        try:
+            answer = yield from asking(bucket, question)
+        except BackendError:
+            if bucket._now() - self.heard > LIFE * _MICRO:
+                raise
+        else:
+            self._hear(answer, question)
+
+    def leave(self) -> Flow[None]:
+        """Give the place back, if it has one."""
+        place, self.place = self.place, NOWHERE
+        if place.number:
+            now = self.bucket._given_now()
+            yield GiveBack(self._question._replace(operation="cancel", place=place, now=now))

@@ -1,0 +1,138 @@
+"""Who may try next: fair among processes, with nothing that a dead or stopped one could keep.
+
+SQLite has a lock, and no line in front of it: whoever has just had it gets it again. So a caller
+that has tried in vain for some milliseconds becomes the first in line, by an flock on a file
+beside the database, which nobody else can have and which ends with its process. While there is a
+first, nobody else tries; it gets the lock as soon as it is free (P38).
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic, sleep
+from typing import Any
+
+__all__ = ["Line", "Turn", "locks_of_files"]
+
+_PATIENCE = 0.005  # seconds of trying in vain before a caller wants to be the first
+_STUCK = 0.25  # seconds after which whoever is first must have been stopped, and is passed
+_PAUSE = 0.0005  # seconds between two tries
+_SHORT_PAUSE = 0.0001  # of a caller that wants to be the first, or is
+_MODE = 0o666  # less the umask, as for the database
+
+
+def locks_of_files() -> Any:
+    """Return the module with `flock`; None where the system has no such thing."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    return fcntl
+
+
+_LOCKS = locks_of_files()
+
+
+class _Opened:
+    """An open file, which is closed when nobody has it any more: a thread may be amid using it."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self._descriptor
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+
+class Line:
+    """The file beside a database.
+
+    Where there is none, as it cannot be made, callers try as they come. A fork may share it, for
+    what is locked here is unlocked at once and keeps nobody out.
+
+    Args:
+        path: The path of the database.
+    """
+
+    __slots__ = ("_file", "_passed_until", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path + "-line"
+        self._file: _Opened | None = None
+        self._passed_until = 0.0
+
+    def open(self) -> _Opened | None:
+        """Open the file; each time with locks of its own. Return None if there is none."""
+        if _LOCKS is None:
+            return None
+        try:
+            flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
+            return _Opened(os.open(self._path, flags, _MODE))
+        except OSError:
+            return None
+
+    def reopen(self) -> None:
+        """Open the file anew, as somebody may have removed it together with the database."""
+        self._file = self.open()
+
+    def has_first(self) -> bool:
+        """Tell whether somebody is first in line, so that others should not try."""
+        file = self._file
+        if file is None:
+            return False
+        try:
+            _LOCKS.flock(file, _LOCKS.LOCK_SH | _LOCKS.LOCK_NB)
+        except BlockingIOError:
+            return monotonic() >= self._passed_until
+        _LOCKS.flock(file, _LOCKS.LOCK_UN)
+        return False
+
+    def let_pass(self) -> None:
+        """Ignore the first in line for a second, because it has not moved."""
+        self._passed_until = monotonic() + 1.0
+
+
+class Turn:
+    """One caller's way through the line.
+
+    Attributes:
+        first: Whether it is first in line.
+    """
+
+    __slots__ = ("_began", "_file", "_line", "first")
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._began = monotonic()
+        self._file: _Opened | None = None
+        self.first = False
+
+    def wait(self) -> None:
+        """Wait a little until the next try; move up if it has been long."""
+        waited = monotonic() - self._began
+        if waited > _PATIENCE and not self.first:
+            self.move_up()
+        if waited > _STUCK and not self.first:
+            self._line.let_pass()
+        sleep(_SHORT_PAUSE if waited > _PATIENCE and waited < _STUCK else _PAUSE)
+
+    def move_up(self) -> None:
+        """Become the first, unless somebody is."""
+        if self._file is None:
+            self._file = self._line.open()
+        file = self._file
+        if file is not None:
+            try:
+                _LOCKS.flock(file, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
+            except BlockingIOError:
+                return
+            self.first = True
+
+    def end(self) -> None:
+        """Leave the line."""
+        self.first, self._file = False, None

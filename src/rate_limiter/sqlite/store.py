@@ -1,0 +1,282 @@
+"""The store: each question is one transaction, tried at once, and then as the line says.
+
+The threads of a process take turns at one connection, as decisions on a file come one after the
+other anyway, and no thread waits for another process while it has its turn. What makes a decision
+right is SQLite's transaction. A turn may be entered again by the thread that has it, in a signal
+handler or a finalizer: it ends the transaction that it finds, whose owner begins anew (P19).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from threading import RLock
+from time import monotonic
+
+from ..shared.algorithm import answer
+from ..shared.store import Answer, Question
+from .clock import MICRO, uptime_ns
+from .database import COPIED, REPLACE, SWEPT, Database, open_database
+from .failures import failed, failure_of, is_busy, stayed_locked
+from .line import Line, Turn
+
+__all__ = ["SQLiteStore"]
+
+_LOOKED = 100_000  # microseconds between two looks at whether the file is still there
+_HEEDED = 16  # questions of which one heeds the line at first; a longer wait heeds it every time
+_REMEMBERED = 1000  # values
+_TRIES = 40  # for each second of waiting, of about a thousand that there is time for
+_FORKING = 2.0  # the most seconds for which a fork waits until a decision has ended
+
+
+class SQLiteStore:
+    """Keeps buckets in a file, for threads.
+
+    Args:
+        path: The absolute path of the file.
+        timeout: How many seconds to wait for others who have it locked.
+
+    Attributes:
+        inside: Whether a thread has its turn; only a hint.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self.inside = False
+        self._path = path
+        self._timeout = timeout
+        self._enough = timeout * _TRIES  # tries; a process that gets no processor has not waited
+        self._line = Line(path)
+        self._turn = RLock()
+        self._database: Database | None = None
+        self._look_at = 0
+        self._asked = 0
+        self._written: dict[bytes, str] = {}  # by key, what this process has written last
+        self._alone = False  # whether nobody else seems to have written since
+        self._waiting: set[Turn] = set()
+        self._prepared = False  # for a fork
+        self._left: Database | None = None  # in use by another thread when this process was forked
+        self._worker: ThreadPoolExecutor | None = None
+
+    def ask(self, question: Question) -> Answer:
+        """Return the answer; see `Store.ask`."""
+        self._asked += 1
+        if self._asked % _HEEDED or not self._line.has_first():
+            answered = self._try(question)
+            if answered is not None:
+                return answered
+        return self.ask_until(self.deadline(), question)
+
+    def deadline(self) -> float:
+        """Return when a question that is asked now is given up."""
+        return monotonic() + self._timeout
+
+    def ask_at_once(self, question: Question) -> Answer | None:
+        """Return the answer; None if that may take longer than a moment."""
+        database = self._database
+        if database is None or self.inside or database.writes >= COPIED:
+            return None
+        return self._try(question)
+
+    def ask_until(self, deadline: float, question: Question) -> Answer:
+        """Return the answer, in line with others.
+
+        Raises:
+            BackendError: There is none by the deadline.
+        """
+        turn, tries = Turn(self._line), 0
+        self._waiting.add(turn)
+        try:
+            while True:
+                if turn.first or not self._line.has_first():
+                    answered = self._try(question)
+                    if answered is not None:
+                        return answered
+                tries += 1
+                if monotonic() >= deadline and tries >= self._enough:
+                    raise stayed_locked(self._timeout)
+                turn.wait()
+        finally:
+            self._waiting.discard(turn)
+            turn.end()
+
+    def worker(self) -> ThreadPoolExecutor:
+        """Return the thread that waits for tasks."""
+        if self._worker is None:
+            self._worker = ThreadPoolExecutor(1, thread_name_prefix="rate_limiter sqlite")
+        return self._worker
+
+    def _try(self, question: Question) -> Answer | None:
+        """Return the answer; None if somebody else has the file."""
+        with self._turn:
+            self.inside, database, up = True, self._database, uptime_ns() // MICRO
+            try:
+                if database is None or database.connection.in_transaction or up >= self._look_at:
+                    database = self._usable(up)
+                    up = uptime_ns() // MICRO  # to open a file takes its time
+                now = question.now
+                if now is None:
+                    now = database.start + up
+                answered = self._repeat(database, question, now) if self._alone else None
+                if answered is None:
+                    answered = self._decide(database, question, now)
+                if database.writes >= COPIED:
+                    self._copy_log(database)
+            except sqlite3.Error as error:
+                self._fail(database, error)
+                return None
+            except BaseException:
+                self._give_up(database)
+                raise
+            finally:
+                self.inside = False
+            return answered
+
+    def _usable(self, up: int) -> Database:
+        """Return the database, opened anew if it is not the one at its path any more."""
+        self._look_at = up + _LOOKED
+        database = self._database
+        if database is not None and not database.connection.in_transaction and database.is_there():
+            return database
+        self._leave()
+        if self._left is not None:
+            raise failed(
+                "this process was forked while another thread was asking, and not by Python's "
+                "os.fork; fork before the first question, or start processes by spawn"
+            )
+        self._line.reopen()
+        self._database = database = open_database(self._path)
+        return database
+
+    def _leave(self) -> None:
+        """Give up the database; this thread may be in the midst of using it."""
+        database, self._database = self._database, None
+        if database is not None:
+            database.disable()
+
+    # A process is often the only one that asks for a bucket for a while. So what it has written
+    # last is as good as read: the answer follows from that, and is written by one statement, which
+    # is a transaction of its own, on condition that it is what is there.
+    def _repeat(self, database: Database, question: Question, now: int) -> Answer | None:
+        """Take from a bucket as this process left it; return None if that is not known to do."""
+        key = question.charges[0][0].key
+        old = self._written.get(key)
+        writes = database.writes + 1
+        if old is None or len(question.charges) != 1 or not writes % SWEPT:
+            return None
+        answered, changes = answer(question, (old,), now)
+        if changes is None or (value := changes[0][0]) is None or now >= database.note_at:
+            return None
+        # Over a cursor of its own, as a handler may use the usual one before the count is read.
+        done = database.connection.execute(REPLACE, (value, changes[0][1], key, old))
+        if done.rowcount != 1:  # somebody else has written
+            self._alone = False
+            return None
+        self._written[key], database.writes = value, writes
+        return answered
+
+    def _decide(self, database: Database, question: Question, now: int) -> Answer:
+        """Ask and answer in one transaction."""
+        if len(question.charges) != 1:
+            return self._decide_together(database, question, now)
+        execute, key = database.execute, question.charges[0][0].key
+        execute("BEGIN IMMEDIATE")
+        old = database.read(key)
+        answered, changes = answer(question, (old,), now)
+        self._alone = old is not None and self._written.get(key) == old
+        if changes is None:
+            execute("ROLLBACK")
+            return answered
+        value, until = changes[0]
+        database.keep(key, old, value, until)
+        database.count(now)
+        execute("COMMIT")
+        self._remember(key, value)
+        return answered
+
+    def _remember(self, key: bytes, value: str | None) -> None:
+        """Remember what has been written under a key."""
+        if len(self._written) >= _REMEMBERED:
+            self._written.clear()
+        if value is not None:
+            self._written[key] = value
+
+    def _decide_together(self, database: Database, question: Question, now: int) -> Answer:
+        """Do as `_decide` for any number of buckets."""
+        database.execute("BEGIN IMMEDIATE")
+        keys = [limit.key for limit, _ in question.charges]
+        values = [database.read(key) for key in keys]
+        answered, changes = answer(question, values, now)
+        if changes is None:
+            database.execute("ROLLBACK")
+            return answered
+        for key, old, change in zip(keys, values, changes, strict=True):
+            database.keep(key, old, *change)
+        database.count(now)
+        database.execute("COMMIT")
+        return answered
+
+    def _fail(self, database: Database | None, error: sqlite3.Error) -> None:
+        """Raise what an error means, unless another try may succeed."""
+        interrupted = database is not None and database is not self._database
+        self._give_up(database)
+        if database is not None and interrupted:
+            database.close()
+        elif not is_busy(error):
+            self._close()
+            raise failure_of(error) from error
+
+    def _give_up(self, database: Database | None) -> None:
+        """Roll back what a try has begun."""
+        if database is not None:
+            try:
+                database.roll_back()
+            except sqlite3.Error:
+                self._close()
+
+    def _copy_log(self, database: Database) -> None:
+        """Copy the log while nobody else writes; if that fails, it is done another time."""
+        turn = Turn(self._line)
+        self._waiting.add(turn)
+        try:
+            turn.move_up()
+            database.copy_log()
+        except sqlite3.Error:
+            return
+        finally:
+            self._waiting.discard(turn)
+            turn.end()
+
+    def _close(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    # SQLite must not be carried across a fork: the child would take the parent's locks for its
+    # own. So the file is closed before, and opened again by whoever asks next (P20, P41).
+
+    def before_fork(self) -> None:
+        """Wait until nobody is in the midst of a decision, and close the file."""
+        self._prepared = self._turn.acquire(timeout=_FORKING)
+        if self._prepared:
+            self._close()
+
+    def after_in_parent(self) -> None:
+        """Go on."""
+        if self._prepared:
+            self._prepared = False
+            self._turn.release()
+
+    def after_in_child(self) -> None:
+        """Go on, without what other threads have left."""
+        if self._prepared:
+            self.after_in_parent()
+        elif self._turn.acquire(blocking=False):  # it was forked in C, while nobody was asking
+            self._close()
+            self._turn.release()
+        else:
+            self._turn, self._left, self._database = RLock(), self._database, None
+        self._worker = None
+        self.inside = False
+        for turn in list(self._waiting):
+            turn.end()
+        self._waiting.clear()

@@ -1,0 +1,160 @@
+"""What clients do now and then: stubs do it here whenever they are asked."""
+
+import asyncio
+from threading import Lock
+from time import monotonic
+from types import SimpleNamespace
+
+import pytest
+import redis
+import redis.asyncio
+from servers import TIMEOUTS
+
+from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket, awaiting
+from rate_limiter.redis import client as client_module
+from rate_limiter.redis.turns import ThreadTurns, _Turn
+from rate_limiter.shared.background import unfinished
+from rate_limiter.shared.failures import ReplyLost
+
+
+class Connection:
+    """A connection whose first reading is cancelled by nobody who waits for it."""
+
+    is_connected = True
+
+    def __init__(self, *readings):
+        self._readings = list(readings)
+
+    async def send_packed_command(self, _):
+        pass
+
+    async def read_response(self, **_):
+        reading = self._readings.pop(0)
+        if isinstance(reading, BaseException):
+            raise reading
+        return reading
+
+    async def disconnect(self, **_):
+        pass
+
+
+@pytest.fixture
+def bucket():
+    """Make a bucket whose client never connects."""
+    return AsyncRedisTokenBucket(redis.asyncio.Redis(), "name", 10, 1)
+
+
+async def rest():
+    """Let what runs in the background end."""
+    while left := unfinished():
+        await asyncio.wait(left)
+
+
+def test_lose_a_reply_because_a_task_of_the_client_is_cancelled_is_a_lost_reply(
+    bucket, monkeypatch
+):
+    """P29: What was sent may have been done, so that it is not sent again."""
+    store = bucket._async_store
+    connection = Connection(asyncio.CancelledError(), 1_000_000)
+
+    async def connection_for(_):
+        return connection
+
+    async def release(*_):
+        pass
+
+    monkeypatch.setattr(store, "_connection_for", connection_for)
+    monkeypatch.setattr(store, "_release", release)
+
+    async def main():
+        with pytest.raises(ReplyLost):
+            await bucket.wait()
+        await rest()
+
+    asyncio.run(main())
+
+
+def test_cancel_while_a_connection_goes_back_hands_the_answer_over(bucket, monkeypatch):
+    """P32: Neither the connection nor what it has answered is lost."""
+    store, released, heard = bucket._async_store, [asyncio.CancelledError(), None], []
+
+    async def release(*_):
+        outcome = released.pop(0)
+        if outcome is not None:
+            raise outcome
+
+    monkeypatch.setattr(store, "_release", release)
+
+    async def main():
+        with pytest.raises(asyncio.CancelledError):
+            await store._return(None, "reply", heard.append)
+        await rest()
+
+    asyncio.run(main())
+    assert (heard, released) == (["reply"], [])
+
+
+def test_go_on_in_another_loop_replaces_locks_of_one_that_is_closed():
+    """P15: A pool with a lock of a loop that is over works in the next one."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    old = asyncio.Lock()
+    old._loop = loop
+    pool = SimpleNamespace(_lock=old)
+    awaiting._leave_loop(pool)
+    assert isinstance(pool._lock, asyncio.Lock)
+    assert pool._lock is not old
+
+
+def test_fail_at_once_with_a_plain_function_for_failures_raises():
+    """P31: A client may be told of a failure by a function that is not awaited."""
+    retries, told = object.__new__(client_module._SparedTasks), []
+
+    async def fail_to_connect():
+        raise OSError("nobody is there")
+
+    async def main():
+        spared = client_module.AT_ONCE.set(True)
+        try:
+            with pytest.raises(OSError, match="nobody is there"):
+                await retries.call_with_retry(fail_to_connect, told.append)
+        finally:
+            client_module.AT_ONCE.reset(spared)
+
+    asyncio.run(main())
+    assert len(told) == 1
+
+
+def test_wake_turns_of_which_none_counts_wakes_nobody():
+    """P20: A turn that a fork has left behind is passed over, and a late one does not wait."""
+    turns = ThreadTurns()
+    gone = _Turn(monotonic() - 60)
+    turns._waiting.append(gone)
+    turns.wake()
+    assert gone.woken.locked()
+    turns._wait(_Turn(monotonic() - 1), first=False, pause=0.01)
+    assert list(turns._waiting) == [gone]
+    assert isinstance(gone.woken, type(Lock()))
+
+
+def test_use_a_client_with_a_cache_asks_the_server(redis_server, name):
+    """P31: A client that caches what it reads sends commands in its own way."""
+    options = {"host": redis_server.host, "port": redis_server.port, **TIMEOUTS}
+    with redis.Redis(**options, protocol=3) as client:
+        bucket = RedisTokenBucket(client, name, 2, 0.001)
+        bucket._store._caches = True
+        assert [bucket.allow(), bucket.allow(), bucket.allow()] == [True, True, False]
+
+
+def test_find_a_connection_that_the_server_has_ended_takes_another(client, name, monkeypatch):
+    """P31: A server that is full hangs up, and the next connection may do."""
+    bucket, pool = RedisTokenBucket(client, name, 2, 0.001), client.connection_pool
+    get, ended = pool.get_connection, [redis.ConnectionError("Connection closed by server.")]
+
+    def get_connection(*args):
+        if ended:
+            raise ended.pop()
+        return get(*args)
+
+    monkeypatch.setattr(pool, "get_connection", get_connection)
+    assert bucket.allow()

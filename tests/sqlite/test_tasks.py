@@ -1,0 +1,285 @@
+"""Buckets in a file, asked by tasks of asyncio and of trio."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from time import monotonic
+
+import pytest
+import trio
+
+from rate_limiter import BackendError, BucketGroup, RateLimiter, RateLimitExceeded
+
+
+@pytest.fixture
+def locked(make_bucket, other):
+    """Make the file, and lock it as another program does; return how to unlock it."""
+    make_bucket(name="first").allow()
+    connection = other()
+    connection.execute("BEGIN IMMEDIATE")
+    return lambda: connection.execute("ROLLBACK")
+
+
+async def in_line(bucket, count):
+    """Return once this many callers wait in line."""
+    while bucket.level.waiting < count:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.001)
+
+
+async def heartbeat(late):
+    """Note how late a task comes that wants to run every few milliseconds."""
+    while True:
+        began = monotonic()
+        await asyncio.sleep(0.002)
+        late.append(monotonic() - began - 0.002)
+
+
+def test_task_and_thread_share_one_bucket(make_bucket):
+    """P15: One object serves threads and the tasks of successive loops."""
+    bucket = make_bucket(3, 0.001)
+    assert bucket.allow()
+    for _ in range(2):
+        asyncio.run(bucket.wait_async())
+    assert not bucket.allow()
+
+
+def test_task_of_trio_is_served(make_bucket):
+    """P15: Tasks of trio are served as those of asyncio are."""
+    bucket = make_bucket(2, 0.001)
+    trio.run(bucket.wait_async)
+    trio.run(bucket.wait_async)
+    assert bucket.available_tokens == 0.0
+
+
+def test_task_waits_in_a_thread_while_the_file_is_locked(make_bucket, locked):
+    """P16: The loop goes on while somebody else has the file."""
+    bucket = make_bucket(2, 0.001)
+
+    async def main():
+        late = []
+        beating = asyncio.create_task(heartbeat(late))
+        waiting = asyncio.create_task(bucket.wait_async())
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        locked()
+        await waiting
+        beating.cancel()
+        return late
+
+    late = asyncio.run(main())
+    assert len(late) > 10
+    assert sorted(late)[len(late) // 2] < 0.02
+    assert bucket.available_tokens == 1.0
+
+
+def test_task_of_trio_waits_in_a_thread_while_the_file_is_locked(make_bucket, locked):
+    """P16: A loop of trio goes on as well."""
+    bucket = make_bucket(2, 0.001)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bucket.wait_async)
+            await trio.sleep(0.03)
+            locked()
+
+    trio.run(main)
+    assert bucket.available_tokens == 1.0
+
+
+def test_cancel_while_the_file_is_locked_takes_nothing(make_bucket, locked):
+    """P11: A task that leaves while its question is under way gives back what it gets."""
+    bucket = make_bucket(5, 0.001)
+
+    async def main():
+        tasks = [asyncio.create_task(bucket.wait_async()) for _ in range(3)]
+        await asyncio.sleep(0.03)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
+
+    asyncio.run(main())
+    locked()
+    bucket._store.worker().shutdown()  # all that it was given is done then
+    bucket._store._worker = None
+    assert bucket.available_tokens == 5.0
+
+
+def test_cancel_a_wait_for_tokens_gives_back(make_bucket):
+    """P11: A task that is cancelled amid its wait leaves no trace."""
+    bucket = make_bucket(1, 0.01, clock=None)
+    assert bucket.allow()
+
+    async def main():
+        task = asyncio.create_task(bucket.wait_async())
+        await in_line(bucket, 1)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    assert bucket.level.waiting == 0
+    assert 99 < bucket.retry_after() <= 100
+
+
+def test_cancel_a_crowd_of_waits_gives_all_back_within_a_moment(make_bucket):
+    """P40: What a cancelled crowd had is there again at once."""
+    bucket = make_bucket(1, 0.01, clock=None)
+    assert bucket.allow()
+
+    async def main():
+        tasks = [asyncio.create_task(bucket.wait_async()) for _ in range(200)]
+        await in_line(bucket, 200)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    asyncio.run(main())
+    assert bucket.level.waiting == 0
+    assert bucket.retry_after() <= 100
+
+
+def test_give_back_while_the_file_is_locked_is_done_later(make_bucket, other):
+    """P40: A cancelled wait gives back when it can, though its loop has ended meanwhile."""
+    bucket = make_bucket(1, 0.01, clock=None)
+    assert bucket.allow()
+    connection = other()
+
+    async def main():
+        task = asyncio.create_task(bucket.wait_async())
+        await in_line(bucket, 1)
+        connection.execute("BEGIN IMMEDIATE")
+        task.cancel()
+        await asyncio.sleep(0.01)
+        connection.execute("ROLLBACK")
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    assert bucket.level.waiting == 0
+
+
+def test_group_in_tasks_is_all_or_nothing(make_bucket):
+    """P7: A group in a file serves tasks as well, and settles for them."""
+    group = BucketGroup(a=make_bucket(3, 0.001, name="a"), b=make_bucket(5, 0.001, name="b"))
+
+    async def main():
+        async with RateLimiter(group).acquire({"a": 2, "b": 3}) as permit:
+            permit.settle({"a": 1})
+
+    asyncio.run(main())
+    assert BucketGroup(nested=group).allow({"nested": {"a": 2, "b": 2}})
+
+
+def test_task_meets_a_failure_of_the_file(make_bucket, locked):
+    """P31: A file that stays locked is a BackendError in tasks as in threads."""
+    bucket = make_bucket(2, 0.001, busy_timeout=0.05)
+    with pytest.raises(BackendError, match="locked"):
+        asyncio.run(bucket.wait_async())
+
+
+def test_cancelled_question_that_fails_is_forgotten(make_bucket, locked):
+    """P11: Nobody hears of what fails for a task that has left."""
+    bucket = make_bucket(2, 0.001, busy_timeout=0.05)
+
+    async def main():
+        task = asyncio.create_task(bucket.wait_async())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    bucket._store.worker().shutdown()
+
+
+def test_worker_that_takes_nothing_more_is_done_without(make_bucket, monkeypatch):
+    """P16: When the interpreter ends and starts no threads, the question is asked all the same."""
+    bucket = make_bucket(2, 0.001)
+    dead = ThreadPoolExecutor(1)
+    dead.shutdown()
+    monkeypatch.setattr(bucket._store, "_worker", dead)
+    asyncio.run(bucket.wait_async())
+    monkeypatch.setattr(bucket._store, "_database", None)
+    monkeypatch.setattr(bucket._store, "_path", "/nowhere/at all")
+    with pytest.raises(BackendError):
+        asyncio.run(bucket.wait_async())
+
+
+def test_loops_in_threads_share_one_bucket(make_bucket):
+    """P15: Loops of several threads ask at once."""
+    bucket, granted = make_bucket(50, 0.001), []
+
+    async def work():
+        for _ in range(20):
+            with suppress(RateLimitExceeded):
+                await bucket.wait_async(timeout=0)
+                granted.append(1)
+
+    threads = [threading.Thread(target=asyncio.run, args=(work(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(granted) == 50
+
+
+@pytest.mark.parametrize("correct", ["settle", "refund"])
+def test_correct_a_permit_in_a_task_lets_the_loop_go_on(make_bucket, other, correct):
+    """P16: A task that settles while somebody else has the file suspends, and blocks nobody."""
+    bucket = make_bucket(5, 0.001)
+    connection = other()
+
+    async def main():
+        late = []
+        permit = await RateLimiter(bucket).acquire(3)
+        connection.execute("BEGIN IMMEDIATE")
+        beating = asyncio.create_task(heartbeat(late))
+        call = permit.settle_async(1) if correct == "settle" else permit.refund_async()
+        correcting = asyncio.create_task(call)
+        await asyncio.sleep(0.1)
+        assert not correcting.done()
+        connection.execute("ROLLBACK")
+        await correcting
+        beating.cancel()
+        return late
+
+    late = asyncio.run(main())
+    assert len(late) > 10
+    assert sorted(late)[len(late) // 2] < 0.02
+    assert bucket.available_tokens == (4.0 if correct == "settle" else 5.0)
+
+
+def test_settle_in_a_task_of_trio(make_bucket):
+    """P15: Tasks of trio settle and refund as those of asyncio do; a second refund does nothing."""
+    bucket = make_bucket(5, 0.001)
+
+    async def main():
+        async with RateLimiter(bucket).acquire(3) as permit:
+            await permit.settle_async(1)
+            assert bucket.available_tokens == 4.0
+            await permit.refund_async()
+            await permit.refund_async()
+            with pytest.raises(RuntimeError, match="refunded"):
+                await permit.settle_async(1)
+
+    trio.run(main)
+    assert bucket.available_tokens == 5.0
+
+
+def test_cancel_a_settlement_makes_it_all_the_same(make_bucket, other):
+    """P11: A task that is cancelled while it settles leaves no doubt about what was paid."""
+    bucket = make_bucket(5, 0.001)
+    connection = other()
+
+    async def main():
+        permit = await RateLimiter(bucket).acquire(3)
+        connection.execute("BEGIN IMMEDIATE")
+        settling = asyncio.create_task(permit.settle_async(1))
+        await asyncio.sleep(0.02)
+        settling.cancel()
+        with suppress(asyncio.CancelledError):
+            await settling
+        connection.execute("ROLLBACK")
+        permit.settle(2)  # after the one that was cancelled, for corrections take turns
+
+    asyncio.run(main())
+    assert bucket.available_tokens == 3.0
