@@ -9,7 +9,11 @@ import random
 import sys
 import time
 
+import httpx
+
 from rate_limiter import BucketGroup, RateLimiter, TokenBucket
+from rate_limiter.http import total_tokens
+from rate_limiter.http.httpx import AsyncRateLimitTransport
 
 REQUESTS, TOKENS = 40, 6_000  # what the model allows in any minute
 EXPECTED = 60  # model tokens of a call, as far as the client can guess
@@ -36,37 +40,39 @@ class Model:
     def __init__(self) -> None:
         self.log: list[tuple[float, int]] = []
 
-    async def complete(self, prompt: str) -> int:
-        """Return the tokens used; 0 stands for a 429."""
+    async def complete(self, request: httpx.Request) -> httpx.Response:
+        """Answer with the tokens used, or with a 429."""
         await asyncio.sleep(random.uniform(0.005, 0.02))  # noqa: S311 - the time on the way
-        now, used = time.monotonic(), USED[prompt]
+        now, used = time.monotonic(), USED[request.url.path.removeprefix("/")]
         minute = [tokens for then, tokens in self.log if then > now - 1]
         if len(minute) + 1 > REQUESTS or sum(minute) + used > TOKENS:
-            return 0
+            return httpx.Response(429, json={"error": {"message": "slow down"}})
         self.log.append((now, used))
-        return used
-
-
-async def ask(model: Model, prompt: str) -> int:
-    """Call when both limits allow what is expected; settle for what was used."""
-    async with limiter.acquire({"requests": 1, "tokens": EXPECTED}) as permit:
-        used = await model.complete(prompt)
-        permit.settle({"tokens": used})
-    return used
+        return httpx.Response(200, json={"usage": {"total_tokens": used}})
 
 
 async def run(*, limited: bool) -> int:
     """Send every prompt to a new model; return how many calls met a 429."""
-    began, model, prompts, usages = time.monotonic(), Model(), iter(PROMPTS), list[int]()
+    began, prompts, usages = time.monotonic(), iter(PROMPTS), list[int]()
+    transport: httpx.AsyncBaseTransport = httpx.MockTransport(Model().complete)
+    if limited:  # by what is expected, and in the end by what the reply says
+        transport = AsyncRateLimitTransport(
+            limiter,
+            cost={"requests": 1, "tokens": EXPECTED},
+            settle=lambda _, tail: {"tokens": total_tokens(tail)},
+            transport=transport,
+        )
 
-    async def work() -> None:
+    async def work(client: httpx.AsyncClient) -> None:
         for prompt in prompts:
-            usages.append(await (ask(model, prompt) if limited else model.complete(prompt)))
+            reply = await client.post(f"http://model/{prompt}")
+            usages.append(reply.json()["usage"]["total_tokens"] if reply.is_success else 0)
             if len(usages) % 9 == 0:
                 at, refused = time.monotonic() - began, usages.count(0)
                 print(f"{at:4.1f} s {len(usages):4} calls {sum(usages):6} tokens {refused:4} 429s")
 
-    await asyncio.gather(*(work() for _ in range(WORKERS)))
+    async with httpx.AsyncClient(transport=transport) as client:
+        await asyncio.gather(*(work(client) for _ in range(WORKERS)))
     mode = "limited" if limited else "unlimited"
     print(f"{mode}: {usages.count(0)} of {len(usages)} calls met a 429")
     return usages.count(0)

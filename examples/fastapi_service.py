@@ -1,0 +1,56 @@
+"""Limit a service of FastAPI: every client, and every user at a route that costs more.
+
+Run it with `pip install fastapi uvicorn`; it asks itself over loopback.
+"""
+
+import socket
+from http.client import HTTPConnection
+from threading import Thread
+
+import uvicorn
+from fastapi import Depends, FastAPI
+
+from rate_limiter import KeyedRateLimiter
+from rate_limiter.http.asgi import RateLimitMiddleware
+from rate_limiter.http.fastapi import limit
+
+app = FastAPI()
+clients = KeyedRateLimiter.from_rate("100/minute", block=False)
+app.add_middleware(RateLimitMiddleware, limiters=clients, name="clients")
+searches = KeyedRateLimiter.from_rate("2/minute; 50/day", block=False)
+by_user = limit(searches, key=lambda request: request.headers["x-user"])
+
+
+@app.get("/")
+async def home() -> str:
+    """Cost a client one request."""
+    return "welcome"
+
+
+@app.get("/search", dependencies=[Depends(by_user)])
+async def search(text: str) -> list[str]:
+    """Cost a client one request, and its user one search."""
+    return [f"{text} for sale"]
+
+
+def ask(port: int, path: str, user: str) -> None:
+    """Ask the service, and print its answer and what it tells of the limits."""
+    connection = HTTPConnection("127.0.0.1", port)
+    connection.request("GET", path, headers={"x-user": user})
+    with connection.getresponse() as response:
+        told = ", ".join(response.headers.get_all("RateLimit", []))
+        wait = response.headers["Retry-After"]
+        print(f"{user} {path[:7]}: {response.status}, {told}" + f"; wait {wait} s" * bool(wait))
+    connection.close()
+
+
+if __name__ == "__main__":
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = Thread(target=server.run, args=([listening],))
+    thread.start()
+    ask(listening.getsockname()[1], "/", "Ann")
+    for who in ("Ann", "Ann", "Ann", "Ben"):
+        ask(listening.getsockname()[1], "/search?text=shoes", who)
+    server.should_exit = True
+    thread.join()

@@ -1,0 +1,185 @@
+"""What a client was told to do with each request: whom to ask, for how much, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
+from typing import Any, Generic, TypeAlias, TypeVar, cast
+
+from ..bucket import BaseBucket, Tokens
+from ..bucket_group import BucketGroup
+from ..keyed import KeyedRateLimiter
+from ..limiter import RateLimiter
+from ..rates import Number, non_negative, positive, shown
+from .functions import at_hand, check_functions, is_free
+from .headers.reading import FORBIDDEN, asks_to_wait, retry_after
+
+__all__ = ["Cost", "Key", "Limiter", "Plan", "Settle", "make_plan", "paused_by", "unused"]
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+Limiter: TypeAlias = RateLimiter[Any] | KeyedRateLimiter[Any]
+"""Whom to ask: one limiter for all requests, or one for each key."""
+Key: TypeAlias = Callable[[Request], Hashable]
+"""Gets a request, and returns what to look its limiter up by."""
+Cost: TypeAlias = Tokens | Callable[[Request], Tokens]
+"""Tokens, or a callable that gets a request and returns them; 0 of them make it free."""
+Settle: TypeAlias = Callable[[Response, bytes], Number | Mapping[str, Any] | None]
+"""Gets a response and the last bytes of its body, and returns what it used; None: as estimated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[Request, Response]):
+    """What a client was told, once it has been checked; see `make_plan`."""
+
+    limiter: Limiter
+    key: Key[Request] | None
+    cost: Cost[Request]
+    settle: Settle[Response] | None
+    max_pause: float
+    retries: int
+
+    def bill(self, request: Request) -> tuple[RateLimiter[Any], Tokens | None]:
+        """Return whom a request asks and for how many tokens; None if it is free.
+
+        Raises:
+            Exception: What the key or the cost function raises.
+            TypeError: What one of them returned is to be awaited.
+        """
+        tokens: Any = self.cost
+        if callable(tokens):
+            tokens = at_hand("cost", tokens(request))
+            if tokens is None:
+                raise TypeError("cost must return tokens, got None; 0 makes a request free")
+            tokens = None if is_free(tokens) else tokens
+        limiter: Any = self.limiter
+        if self.key is not None:
+            limiter = limiter[at_hand("key", self.key(request))]
+        return limiter, tokens
+
+    def pause_after(self, status: int, headers: Any) -> float | None:
+        """Return how long a response stops everybody, in seconds; None if it does not."""
+        seconds = retry_after(status, headers)
+        return None if seconds is None else min(seconds, self.max_pause)
+
+    def may_retry(self, status: int, headers: Any, limiter: RateLimiter[Any]) -> bool:
+        """Tell whether a request that was answered so is worth another attempt.
+
+        It is if the status is about a limit, and the limiter would wait for as long as was asked.
+        """
+        asked = retry_after(status, headers)
+        about_limit = asks_to_wait(status) or (status == FORBIDDEN and asked is not None)
+        if not about_limit or not limiter.block or limiter.dry_run:
+            return False
+        longest = (
+            self.max_pause if limiter.timeout is None else min(self.max_pause, limiter.timeout)
+        )
+        return asked is None or asked <= longest
+
+    def used(self, response: Response, tail: bytes) -> Number | Mapping[str, Any] | None:
+        """Return what a response says it has used; None if it does not say so.
+
+        Raises:
+            Exception: What the settle function raises.
+            TypeError: What it returned is to be awaited.
+        """
+        assert self.settle is not None
+        used = at_hand("settle", self.settle(response, tail))
+        if not isinstance(used, Mapping):
+            return used  # type: ignore[no-any-return]
+        amounts = cast(Mapping[str, Any], used)
+        return {name: amount for name, amount in amounts.items() if amount is not None} or None
+
+
+def make_plan(
+    limiter: Any,
+    *,
+    key: Any,
+    default_key: Key[Request],
+    cost: Any,
+    settle: Any,
+    max_pause: Any,
+    retries: Any,
+) -> Plan[Request, Any]:
+    """Check what a client was told.
+
+    Args:
+        limiter: A `RateLimiter` or a `KeyedRateLimiter`.
+        key: As `Key`; None takes the default.
+        default_key: The key of a request unless another is given.
+        cost: As `Cost`.
+        settle: As `Settle`, or None.
+        max_pause: The longest pause in seconds.
+        retries: How often a request may be sent again.
+
+    Raises:
+        CostExceedsCapacity: No request could ever pay this number, and the limiter does not wait.
+        TypeError: An argument is of the wrong kind.
+        ValueError: A number is out of range.
+    """
+    keyed = isinstance(limiter, KeyedRateLimiter)
+    _check_limiter(limiter, keyed, key)
+    check_functions(awaits=False, key=key, settle=settle)
+    _check_cost(limiter, cost)
+    if isinstance(retries, bool) or not isinstance(retries, int):
+        raise TypeError(f"retries must be an int, got {shown(retries)}")
+    if retries < 0:
+        raise ValueError(f"retries must be 0 or more, got {shown(retries)}")
+    longest = float(non_negative(max_pause, "max_pause"))
+    return Plan(limiter, (key or default_key) if keyed else None, cost, settle, longest, retries)
+
+
+def paused_by(bucket: Any, tokens: Any) -> list[Any]:
+    """Return the buckets that a response to a call of this cost pauses.
+
+    At its end a pause leaves at most one token, so that one call leaves and the others follow at
+    the rate. A bucket of which a call takes many, as of model tokens, would hold it up for much
+    longer than was asked. So of a group only those are paused that count calls, if there are any:
+    they hold up the same calls.
+    """
+    return [bucket.buckets[name] for name in _counts(bucket, tokens)[0]] or [bucket]
+
+
+def unused(bucket: Any, tokens: Any) -> dict[str, int]:
+    """Return what a refused call has used of the buckets that count other things than calls: 0."""
+    counting, others = _counts(bucket, tokens)
+    return dict.fromkeys(others, 0) if counting else {}
+
+
+def _counts(bucket: Any, tokens: Any) -> tuple[list[str], list[str]]:
+    """Return the buckets of a group of which a call takes at most one token, and the others."""
+    if not isinstance(tokens, Mapping) or not isinstance(bucket, BucketGroup):
+        return [], []
+    costs = cast(Mapping[str, Any], tokens)
+    counting = [name for name, cost in costs.items() if _is_at_most_one(cost)]
+    return counting, [name for name in costs if name not in counting]
+
+
+def _is_at_most_one(cost: Any) -> bool:
+    return isinstance(cost, Real | Decimal) and 0 < cast(Any, cost) <= 1
+
+
+def _check_limiter(limiter: Any, keyed: bool, key: Any) -> None:
+    if isinstance(limiter, BaseBucket):
+        raise TypeError(
+            f"limiter must be a RateLimiter: write RateLimiter({type(limiter).__name__}(...))"
+        )
+    if not keyed and not isinstance(limiter, RateLimiter):
+        raise TypeError(
+            "limiter must be a RateLimiter or a KeyedRateLimiter, "
+            f"got {shown(limiter)} ({type(limiter).__name__})"
+        )
+    if key is not None and not keyed:
+        raise TypeError("key needs a KeyedRateLimiter; a RateLimiter is one limit for all requests")
+
+
+def _check_cost(limiter: Any, cost: Any) -> None:
+    if callable(cost):
+        check_functions(awaits=False, cost=cost)
+    elif isinstance(limiter, RateLimiter):
+        limiter.cost(cost)  # a decorator, made for what it refuses
+    elif not isinstance(cost, Mapping):
+        positive(cost, "cost")

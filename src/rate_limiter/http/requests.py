@@ -1,0 +1,216 @@
+"""An adapter that holds the requests of a requests session to a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
+
+import requests
+from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
+from urllib3.util import parse_url
+
+from ..rates import Number
+from .exchange import Blocking, Channel, Settlement, exchange, run
+from .plan import Cost, Key, Limiter, Plan, Settle, make_plan
+
+__all__ = ["RateLimitAdapter"]
+
+_NOT_SENT = (InvalidURL, InvalidSchema, InvalidProxyURL)
+_NOT_CONNECTED = (ConnectTimeoutError, NewConnectionError, ProxyError, SSLError)
+
+
+class RateLimitAdapter(BaseAdapter):
+    """Let a request through when its limiter does, and pause everybody as the server says.
+
+        session = requests.Session()
+        session.mount("https://", RateLimitAdapter(limiter))
+
+    The response is handed on as it is, a 429 included. After a 429, a 503 or GitHub's 403, nobody
+    who shares the bucket is admitted for as long as the response says. A request that never left
+    gets its tokens back.
+
+    Args:
+        limiter: A `RateLimiter` for all requests, or a `KeyedRateLimiter`.
+        key: With a `KeyedRateLimiter`, gets the request and returns its key; the host if None.
+        cost: Tokens, or a callable that gets the request and returns them; 0 makes it free.
+        settle: Gets the response and the last 64 KiB of its decoded body, once that has been read;
+            returns what the request really cost. None keeps what was charged; in a mapping it keeps
+            what was charged to that bucket of a group.
+        max_pause: The longest pause in seconds, whatever a server says.
+        retries: How often to send a request again, through the limiter, after a 429, a 503 or a 403
+            that reports a limit. Only requests whose body can be sent twice are sent again.
+        transport: The adapter that sends; `HTTPAdapter()` if None. Its own retries pass no limiter.
+
+    Raises:
+        CostExceedsCapacity: No request could ever pay `cost`, and the limiter does not wait.
+        TypeError: An argument is of the wrong kind.
+        ValueError: A number is out of range.
+    """
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        *,
+        key: Key[requests.PreparedRequest] | None = None,
+        cost: Cost[requests.PreparedRequest] = 1,
+        settle: Settle[requests.Response] | None = None,
+        max_pause: Number = 3600,
+        retries: int = 0,
+        transport: BaseAdapter | None = None,
+    ) -> None:
+        super().__init__()
+        self._plan = make_plan(
+            limiter,
+            key=key,
+            default_key=_host_of,
+            cost=cost,
+            settle=settle,
+            max_pause=max_pause,
+            retries=retries,
+        )
+        self._inner: BaseAdapter = HTTPAdapter() if transport is None else transport
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **options: Any
+    ) -> requests.Response:
+        """Send a request when its limiter lets it; the options are those of the adapter within."""
+        channel = _Channel(self._inner, args, options)
+        response: requests.Response = run(exchange(self._plan, channel, request))
+        cast(Any, response).connection = self  # by which authentication sends a request again
+        return response
+
+    def close(self) -> None:
+        """Close the adapter within."""
+        self._inner.close()
+
+
+def _host_of(request: requests.PreparedRequest) -> str:
+    return parse_url(request.url or "").host or ""
+
+
+class _Channel(Channel[requests.PreparedRequest, requests.Response]):
+    """Sends through an adapter."""
+
+    waiting = Blocking()
+
+    def __init__(self, inner: BaseAdapter, args: Any, options: Any) -> None:
+        self._inner = inner
+        self._args = args
+        self._options = options
+
+    async def send(self, request: requests.PreparedRequest) -> requests.Response:
+        return self._inner.send(request, *self._args, **self._options)
+
+    def never_left(self, error: Exception) -> bool:
+        if isinstance(error, _NOT_SENT):
+            return True
+        cause = error.args[0] if error.args else None
+        return isinstance(getattr(cause, "reason", None), _NOT_CONNECTED)
+
+    def can_replay(self, request: requests.PreparedRequest) -> bool:
+        return request.body is None or isinstance(request.body, bytes | str)
+
+    def answer(self, response: requests.Response) -> tuple[int, Any]:
+        return response.status_code, list(response.headers.lower_items())
+
+    async def close(self, response: requests.Response) -> None:
+        response.close()
+
+    async def watch(
+        self,
+        response: requests.Response,
+        plan: Plan[requests.PreparedRequest, requests.Response],
+        permit: Any,
+    ) -> requests.Response:
+        watch = _Watch(plan, permit, response)
+        if hasattr(response.raw, "read_chunked"):
+            watch.begin()
+        else:  # a stand-in for a body, of a mock
+            watch.take(response.content, decoded=True)
+            watch.end()
+        return response
+
+
+class _Watch:
+    """Watches a body of urllib3, in place, because callers may ask what kind of object it is.
+
+    Every way of reading passes `read`, `read1` or `read_chunked`, and `stream` also knows its end.
+    """
+
+    def __init__(self, plan: Plan[Any, Any], permit: Any, response: requests.Response) -> None:
+        self._make = partial(Settlement[Any], plan, _Channel.waiting, permit, response)
+        self._encoding = response.headers.get("content-encoding", "")
+        self._raw = response.raw
+        self._settlement: Settlement[Any] | None = None
+
+    def begin(self) -> None:
+        """Put itself in front of the methods of the body."""
+        raw = self._raw
+        for name, through in (
+            ("read", self._through_read),
+            ("read1", self._through_read),
+            ("read_chunked", self._through_pieces),
+            ("stream", self._through_stream),
+            ("close", self._through_close),
+        ):
+            setattr(raw, name, partial(through, getattr(raw, name)))
+
+    def take(self, data: bytes, *, decoded: bool) -> None:
+        """Take a piece of the body."""
+        self._settling(decoded=decoded).feed(data)
+
+    def end(self) -> None:
+        """Settle, now that the body has passed."""
+        run(self._settling(decoded=True).end())
+
+    def _settling(self, *, decoded: bool) -> Settlement[Any]:
+        if self._settlement is None:  # the first who reads says whether it is decoded
+            self._settlement = self._make("" if decoded else self._encoding)
+        return self._settlement
+
+    def _decodes(self, decode_content: bool | None) -> bool:
+        return bool(self._raw.decode_content if decode_content is None else decode_content)
+
+    def _through_read(
+        self, inner: Any, amt: int | None = None, decode_content: bool | None = None, **options: Any
+    ) -> bytes:
+        with self._unless_broken():
+            data: bytes = inner(amt, decode_content, **options)
+        self.take(data, decoded=self._decodes(decode_content))
+        if amt is None or amt < 0 or (amt and not data):
+            self.end()
+        return data
+
+    def _through_pieces(
+        self, inner: Any, amt: int | None = None, decode_content: bool | None = None
+    ) -> Iterator[bytes]:
+        with self._unless_broken():
+            for data in inner(amt, decode_content):
+                self.take(data, decoded=self._decodes(decode_content))
+                yield data
+        self.end()
+
+    def _through_stream(self, inner: Any, *args: Any, **options: Any) -> Iterator[bytes]:
+        yield from inner(*args, **options)
+        self.end()
+
+    def _through_close(self, inner: Any) -> None:
+        try:
+            inner()
+        finally:
+            run(self._settling(decoded=True).cut())
+
+    @contextmanager
+    def _unless_broken(self) -> Generator[None]:
+        """Leave the estimate as it is if the body does not arrive."""
+        try:
+            yield
+        except GeneratorExit:
+            raise  # left early: `close` comes next
+        except BaseException:
+            self._settling(decoded=True).give_up()
+            raise
