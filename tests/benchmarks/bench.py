@@ -1,11 +1,13 @@
 """Measure the package, and print a table of what was measured beside what it should be.
 
-    python tests/benchmarks/bench.py [--part calls waiting lines sizes redis] [--rounds 200]
+    python tests/benchmarks/bench.py [--part PART ...] [--rounds 200]
 
 A figure without a unit is a ratio: of what the row is about to the same with a bucket written by
 hand (reference.py, by_hand.py); below 1 is faster than that. How ratios are measured is said in
-measuring.py, and in redis_bench.py for buckets on a server. A target that is missed says MISSED;
-the script ends with 0 all the same, because a busy machine is no failure.
+measuring.py, in redis_bench.py and sqlite_bench.py for buckets in a store, and in services.py for
+services. Targets differ by the core that serves; RATE_LIMITER_PURE=1 measures Python alone. A
+target that is missed says MISSED; the script ends with 0 all the same, because a busy machine is no
+failure.
 """
 
 from __future__ import annotations
@@ -13,20 +15,30 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 
 import redis_bench
+import sqlite_bench
 from calls import calls
+from clients import clients
 from lines import lines
+from simulating import simulating
 from sizes import sizes
 from table import Figure, heading
 from waiting import waiting
+
+from rate_limiter import compiled
 
 PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
     "calls": calls,
     "waiting": lambda _: waiting(),
     "lines": lambda _: lines(),
     "sizes": lambda _: sizes(),
+    "simulating": lambda _: simulating(),
+    "clients": clients,
     "redis": lambda _: redis_bench.figures(),
+    "sqlite": lambda _: sqlite_bench.figures(),
+    "services": lambda rounds: import_module("services").services(rounds),  # loads frameworks
 }
 
 
@@ -37,7 +49,8 @@ def run(part: str, rounds: int) -> list[Figure]:
         print(f"\nBuckets on a server are left out: {reason}")  # noqa: T201 - a script's output
         return []
     print()  # noqa: T201 - a script's output
-    heading(f"{part}, Python {sys.version.split()[0]}")
+    core = "compiled" if compiled else "not compiled"
+    heading(f"{part}, Python {sys.version.split()[0]}, {core}")
     figures = []
     for figure in PARTS[part](rounds):
         figure.print()

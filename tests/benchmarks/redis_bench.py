@@ -17,18 +17,21 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from redis_peers import NAME, peers, taken
 from redis_scripts import CALLS, MICRO, PLENTY, ROUNDS, granted, recorded, server_times
 from table import Figure
 
 from rate_limiter import BucketGroup
 from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket
+from rate_limiter.shared.lease import Lease
 
 sys.path.append(str(Path(__file__).parents[1] / "redis_servers"))
 
 PREFIX = "rate_limiter:"  # bytes of a key that are not its bucket's own
-BYTES = 64
+BYTES = 128
+MORE = 1.1  # times the bytes of the best of others that keep a bucket too
 KEYS = 100  # of each kind whose bytes are told
-LIMITS = {  # of up to three digits, as people write them
+LIMITS = {  # as people write them
     "10 at 5/s": (10, 5),
     "10 at 3/s": (10, 3),
     "100/minute": (100, Fraction(100, 60)),
@@ -36,6 +39,7 @@ LIMITS = {  # of up to three digits, as people write them
     "1000/day": (1000, Fraction(1000, 86_400)),
     "128 at 128/s": (128, 128),
 }
+LEASE = Lease(50, 1)
 REPEATED = 3  # times that each decision is made to count its commands
 
 
@@ -54,9 +58,11 @@ def figures() -> Iterator[Figure]:
 
     with Server() as server:
         yield from client_times(server)
+        yield from lease_times(server)
         for pair, rounds in server_times(server):
             yield compared(pair.label, pair.target, rounds)
         yield from sizes(server.client())
+        yield from compared_sizes(server)
         yield from commands(server)
 
 
@@ -78,6 +84,28 @@ def client_times(server: Any) -> Iterator[Figure]:
     yield compared("allow() / evalsha()", 1.15, rounds)
     rounds = asyncio.run(async_rounds(server, arguments))
     yield compared("await allow() / await evalsha()", 1.15, rounds)
+
+
+def lease_times(server: Any) -> Iterator[Figure]:
+    """Compare decisions a second with a lease to those without; the calls that ask count as well.
+
+    So it is the mean of a whole round that counts, and not the median of its calls.
+    """
+    plain = RedisTokenBucket(server.client(), "plain", PLENTY, 5)
+    leased = RedisTokenBucket(server.client(), "leased", PLENTY, 5, lease=LEASE)
+    rounds = [(mean(plain.allow, CALLS), mean(leased.allow, 20 * CALLS)) for _ in range(ROUNDS)]
+    without, within = (median(times) for times in zip(*rounds, strict=True))
+    ratio = median(one / another for one, another in rounds)
+    detail = f"{without:6.1f} / {within:.2f} us"
+    yield Figure("decisions/s with leases of 50 / without", ratio, 20, detail, more=True)
+
+
+def mean(call: Callable[[], object], number: int) -> float:
+    """Return the mean of the microseconds that a call takes."""
+    began = perf_counter()
+    for _ in range(number):
+        call()
+    return (perf_counter() - began) / number * MICRO
 
 
 async def async_rounds(server: Any, arguments: tuple[Any, ...]) -> list[tuple[float, float]]:
@@ -114,8 +142,18 @@ def sizes(client: Any) -> Iterator[Figure]:
     """Tell what the server's memory holds for a bucket whose name has 8 characters."""
     for words, limit in LIMITS.items():
         yield size(client, f"bytes of a key, {words}", limit, BYTES)
-    yield size(client, "bytes of a key, 1234 at 1234/s", (1234, 1234))
+    yield size(client, "bytes of a key, 1234 at 1234/s", (1234, 1234), BYTES)
     yield size(client, "bytes of a key, a caller waits", (10, 5), taken=11)
+
+
+def compared_sizes(server: Any) -> Iterator[Figure]:
+    """Compare a key of 10 at 5 per second, all of it, with those of others."""
+    client = server.client()
+    bucket = RedisTokenBucket(client, NAME, 10, 5)
+    own = taken(client, bucket.allow)
+    for label, others in peers(client, server.url):
+        target = MORE if "gcra" in label or "bucket" in label else None
+        yield Figure(f"bytes of a key / {label}", own / others, target, f"{own} / {others}")
 
 
 def size(

@@ -7,10 +7,14 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from time import time
 from typing import Any
 
 from rate_limiter import BucketGroup
 from rate_limiter.redis import RedisTokenBucket
+from rate_limiter.redis.script import request
+from rate_limiter.shared.store import Limit, Place, Question
+from rate_limiter.shared.terms import Terms
 
 PLENTY = 10**9  # tokens: what is to be admitted always is
 ONCE = (1, 0.001)  # a capacity and a rate: what comes after the first call is refused
@@ -45,6 +49,7 @@ class Pair:
     minimal: Command
     target: float | None = None
     taken: int = 1  # tokens that each call takes from the bucket, so that it is what the label says
+    calls: int = CALLS  # in a round
 
 
 def recorded(server: Any, bucket: Bucket, act: Act) -> Command:
@@ -91,14 +96,38 @@ def pairs(server: Any, minimal: str) -> Iterator[Pair]:
         return Pair(label, bucket, recorded(server, bucket, act), bare, **checks)
 
     numbers = count()
-    yield pair("server: allow() at 5/s / GCRA", PLENTY, 5, target=1.2)
-    yield pair("server: allow() at 3/s / GCRA", PLENTY, 3, target=1.2)
+    yield pair("server: allow() at 5/s / GCRA", PLENTY, 5, target=1.3)
+    yield pair("server: allow() at 3/s / GCRA", PLENTY, 3)
     yield pair("server: allow() at 1234/s / GCRA", PLENTY, 1234)
     yield pair("server: allow(), refused / refused", *ONCE, act=refused, taken=0)
     yield pair("server: a place in line / GCRA", 1, 5, act=in_line, bare=(PLENTY, 5))
     one, two = (RedisTokenBucket(client, f"mine{letter}", PLENTY, 5) for letter in "ab")
-    command = recorded(server, BucketGroup(one, two), granted)
-    yield Pair("server: a group of two / GCRA", one, command, gcra("rate_limiter:bare", PLENTY, 5))
+    command, bare = (
+        recorded(server, BucketGroup(one, two), granted),
+        gcra("rate_limiter:bare", PLENTY, 5),
+    )
+    yield Pair("server: a group of two / GCRA", one, command, bare)
+    for callers in (1, 50, 256):
+        bucket, command = renewal(client, callers)
+        label, calls = f"server: a place of {callers} renewed / GCRA", max(CALLS // callers, 2)
+        yield Pair(label, bucket, command, bare, taken=0, calls=calls)
+
+
+def renewal(client: Any, callers: int) -> tuple[RedisTokenBucket, Command]:
+    """Return a bucket that callers wait for, and how the one in the middle of them keeps its place.
+
+    The others live for an hour: longer than anybody measures.
+    """
+    now, limit, name = int(time() * MICRO), (1, 0.001), f"line{callers}"
+    bucket = RedisTokenBucket(client, name, *limit)
+    terms = Terms(*limit)
+    cost = terms.unit // terms.scale
+    place = f":1:{cost}:0:0:0:0:{now + 3600 * MICRO}"
+    line = "".join(f";{number}:{number}{place}" for number in range(1, callers + 1))
+    client.set(f"rate_limiter:{name}", f"{now + cost}{terms.text}{line}")
+    charges = [(Limit(f"rate_limiter:{name}".encode(), terms), terms.unit)]
+    asked = Question("renew", charges, 10**14, place=Place((callers + 1) // 2, 0))
+    return bucket, request(asked)
 
 
 def server_times(server: Any) -> Iterator[tuple[Pair, list[tuple[float, float]]]]:
@@ -110,30 +139,32 @@ def server_times(server: Any) -> Iterator[tuple[Pair, list[tuple[float, float]]]
         check(client, pair)
     for _ in range(ROUNDS):
         for pair, rounds in zip(compared, times, strict=True):
-            rounds.append((server_time(client, pair.mine), server_time(client, pair.minimal)))
+            both = [server_time(client, each, pair.calls) for each in (pair.mine, pair.minimal)]
+            rounds.append((both[0], both[1]))
     yield from zip(compared, times, strict=True)
 
 
 def check(client: Any, pair: Pair) -> None:
     """Refuse to measure anything but what is meant."""
-    before = level(pair.bucket)
-    called(client, pair.mine)
+    before, began = level(pair.bucket), time()
+    called(client, pair.mine, pair.calls)
     taken = before - level(pair.bucket)
-    assert abs(taken - pair.taken * CALLS) < CALLS / 2, (pair, taken)  # some come in meanwhile
-    called(client, pair.minimal)
+    come_in = (time() - began) * pair.bucket.tokens_per_second
+    assert abs(taken - pair.taken * pair.calls) < pair.calls / 2 + come_in, (pair, taken)
+    called(client, pair.minimal, pair.calls)
 
 
-def server_time(client: Any, command: Command) -> float:
+def server_time(client: Any, command: Command, calls: int) -> float:
     """Return the microseconds that the server says a call took it."""
     client.config_resetstat()
-    called(client, command)
+    called(client, command, calls)
     stats = client.info("commandstats")["cmdstat_evalsha"]
     return float(stats["usec"] / stats["calls"])
 
 
-def called(client: Any, command: Command) -> list[Any]:
+def called(client: Any, command: Command, calls: int) -> list[Any]:
     """Call many times in one go, so that the server never waits for the client."""
     pipeline = client.pipeline(transaction=False)
-    for _ in range(CALLS):
+    for _ in range(calls):
         pipeline.execute_command(*command)
     return list(pipeline.execute())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rate_limiter import compiled
+
 ROW = "| {:58} | {:>9} | {:>8} | {:6} | {:28} |"
 
 
@@ -36,6 +38,11 @@ class Figure:
     def print(self) -> None:
         target = "" if self.target is None else f"{self.target:g}"
         _print(self.label, amount(self.value), target, self.met, self.detail)
+
+
+def aim(with_core: float, in_python: float) -> float:
+    """Return the target for the core that serves."""
+    return with_core if compiled else in_python
 
 
 def amount(value: float) -> str:

@@ -13,9 +13,12 @@ RUNS = [
     "storm.py --seconds 30 --share 0",
     "storm.py --seconds 60 --share 0.3",
     "injection.py --share 29",
+    "both_cores.py --steps 1000000",
+    "both_cores.py --steps 200000 --sanitized",
     "fork.py --forks 500 --threads 4",
     "key_flood.py --keys 5000000 --per-second 50000",
-    "redis_faults.py --seconds 300 --kill 20 --flush 200 --end 500 --lost 500 --stop 50",
+    "sqlite_kills.py --seconds 300 --processes 8",
+    "redis_faults.py --seconds 300 --kill 20 --flush 200 --end 500 --lost 500 --stop 50 --die 20",
 ]
 
 
