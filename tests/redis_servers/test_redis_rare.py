@@ -158,3 +158,26 @@ def test_find_a_connection_that_the_server_has_ended_takes_another(client, name,
 
     monkeypatch.setattr(pool, "get_connection", get_connection)
     assert bucket.allow()
+
+
+def test_find_a_connection_that_the_server_has_ended_takes_another_from_a_task(
+    redis_server, name, monkeypatch
+):
+    """P31: The same for tasks."""
+    options = {"host": redis_server.host, "port": redis_server.port, **TIMEOUTS}
+
+    async def main():
+        async with redis.asyncio.Redis(**options) as client:
+            bucket, pool = AsyncRedisTokenBucket(client, name, 2, 0.001), client.connection_pool
+            get, ended = pool.get_connection, [redis.ConnectionError("Connection closed by server.")]
+
+            async def get_connection(*args):
+                if ended:
+                    raise ended.pop()
+                return await get(*args)
+
+            monkeypatch.setattr(pool, "get_connection", get_connection)
+            assert await bucket.allow()
+            assert not ended
+
+    asyncio.run(main())
