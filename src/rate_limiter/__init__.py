@@ -1,6 +1,7 @@
 """Token buckets, context managers and decorators that limit rates."""
 
-from .bucket import AsyncBucket, AsyncReservation, Bucket, Level, Reservation, Tokens
+from .admission import Tokens
+from .bucket import AsyncBucket, AsyncReservation, Bucket, Reservation
 from .bucket_group import BucketGroup
 from .clock import Clock
 from .core import compiled
@@ -8,6 +9,7 @@ from .decorators import rate_limited
 from .exceptions import BackendError, CostExceedsCapacity, RateLimitExceeded
 from .instances import per_instance
 from .keyed import KeyedRateLimiter
+from .level import Level
 from .limiter import RateLimiter
 from .permit import AsyncPermit, Permit
 from .token_bucket import TokenBucket

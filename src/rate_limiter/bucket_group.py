@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from .bucket import Admission, AsyncBucket, BaseBucket, Bucket, Level, Reservation, Tokens
+from .admission import Admission, Tokens
+from .base_bucket import BaseBucket
+from .bucket import AsyncBucket, Bucket, Reservation
 from .clock import Clock
+from .level import Level
 from .memory.group import join as join_local  # pyright: ignore[reportUnusedImport]
 from .rates import Number, parse_rates
 from .source import Source

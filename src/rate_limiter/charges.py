@@ -10,7 +10,8 @@ from sys import modules as _modules
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
-from .bucket import BaseBucket, Tokens
+from .admission import Tokens
+from .base_bucket import BaseBucket
 from .callables import is_async, is_iterated, name_of
 from .calls import Arguments, ByKey, Keywords, Wait, never
 from .sleeping import in_trio_task, running_loop

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, TypeVar
 
-from .bucket import BaseBucket
+from .base_bucket import BaseBucket
 from .callables import name_of, takes_self
 from .charges import Cost, charging
 from .clock import Clock

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .bucket import REFUNDED, Admission, Levels, Receipt, Tokens
+from .admission import REFUNDED, Admission, Receipt, Tokens
 from .exceptions import CostExceedsCapacity, RateLimitExceeded
 from .instrumentation.decisions import tell_admitted, tell_refused
 from .instrumentation.events import WATCH, tell
+from .level import Levels
 from .rates import Number
 from .source import Source
 from .uncounted import Uncounted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from .bucket import BaseBucket
+from .base_bucket import BaseBucket
 from .core import layout
 from .limiter import RateLimiter
 from .memory.transaction import Write

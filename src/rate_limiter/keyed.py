@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Generic
 
-from .bucket import Tokens
+from .admission import Tokens
 from .clock import Clock
 from .core import layout
 from .entries import unhashable

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, overload
 
-from .bucket import Admission, AsyncBucket, BaseBucket, Bucket, Tokens, copied
+from .admission import Admission, Tokens, copied
+from .base_bucket import BaseBucket
+from .bucket import AsyncBucket, Bucket
 from .calls import never
 from .charges import Cost, charging
 from .clock import Clock, timeout_nanoseconds

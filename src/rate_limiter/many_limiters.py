@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from .bucket import BaseBucket, Tokens
+from .admission import Tokens
+from .base_bucket import BaseBucket
 from .bucket_group import BucketGroup
 from .callables import is_async
 from .clock import Clock

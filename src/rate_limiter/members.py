@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Generic, TypeVar
 
-from .bucket import BaseBucket, Tokens
+from .admission import Tokens
+from .base_bucket import BaseBucket
 from .exceptions import Label
 from .rates import exact, shown
 

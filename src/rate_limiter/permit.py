@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
-from .bucket import REFUNDED, Admission, Levels, Paid, Payer, Tokens, copied
+from .admission import REFUNDED, Admission, Paid, Payer, Tokens, copied
 from .core import PermitFields, compiled, layout, twin
+from .level import Levels
 
 __all__ = ["NEW", "AsyncPermit", "BasePermit", "Door", "Permit"]
 

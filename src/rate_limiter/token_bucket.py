@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from .bucket import Level, Receipt, Tokens
+from .admission import Receipt, Tokens
 from .clock import SYSTEM_CLOCK, Clock
 from .core import layout
+from .level import Level
 from .memory.bucket import LocalBucket
 from .memory.changes import restate, settle_one
 from .memory.group import LocalGroup, join

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from .bucket import REFUNDED, Levels, Receipt, Tokens
+from .admission import REFUNDED, Receipt, Tokens
+from .level import Levels
 
 __all__ = ["ReadUse", "Uncounted"]
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rate_limiter import Level
-from rate_limiter.bucket import scarcest
+from rate_limiter.level import scarcest
 from rate_limiter.memory.ledger import Ledger
 from rate_limiter.memory.levels import Snapshot, full_in, level_of, snapshot, unpaused
 from rate_limiter.units import read_limit

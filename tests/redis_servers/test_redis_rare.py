@@ -169,7 +169,8 @@ def test_find_a_connection_that_the_server_has_ended_takes_another_from_a_task(
     async def main():
         async with redis.asyncio.Redis(**options) as client:
             bucket, pool = AsyncRedisTokenBucket(client, name, 2, 0.001), client.connection_pool
-            get, ended = pool.get_connection, [redis.ConnectionError("Connection closed by server.")]
+            get = pool.get_connection
+            ended = [redis.ConnectionError("Connection closed by server.")]
 
             async def get_connection(*args):
                 if ended:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any, TypeAlias
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..permit import AsyncPermit, Permit
 from .addresses import client_ip
 from .given import Limiters

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..instrumentation import paused
 from ..limiter import RateLimiter
 from .plan import Plan, paused_by, unused

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import HTTPException, Response
 from fastapi.requests import HTTPConnection
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from .addresses import client_ip
 from .asgi import encoded, send_answer
 from .given import Limiters

@@ -8,7 +8,8 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from ..bucket import BaseBucket, Tokens
+from ..admission import Tokens
+from ..base_bucket import BaseBucket
 from ..bucket_group import BucketGroup
 from ..keyed import KeyedRateLimiter
 from ..limiter import RateLimiter

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..bucket import Level, Tokens
+from ..admission import Tokens
 from ..exceptions import Label
+from ..level import Level
 
 __all__ = ["given_back"]
 

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from ..bucket import Level, Tokens
+from ..admission import Tokens
 from ..exceptions import BackendError, CostExceedsCapacity, Label, RateLimitExceeded
+from ..level import Level
 from ..permit import AsyncPermit, Permit
 from ..rates import shown
 from ..token_bucket import TokenBucket

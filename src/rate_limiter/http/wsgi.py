@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..permit import Permit
 from .addresses import remote_addr
 from .given import Limiters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..source import Source
 from .events import WATCH, tell
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from ..bucket import Tokens, copied
+from ..admission import Tokens, copied
 from ..callables import is_async, name_of
 from ..exceptions import Label
 from ..memory.transaction import keep_to_steps

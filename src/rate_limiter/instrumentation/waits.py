@@ -9,7 +9,7 @@ import logging
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..clock import NANO, seconds
 from ..exceptions import Label
 from ..rates import shown

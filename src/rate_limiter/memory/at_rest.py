@@ -13,7 +13,7 @@ from operator import setitem
 from sys import flags, gettrace
 from typing import Any
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..units import Limit
 from .ledger import Ledger
 from .transaction import JOURNAL, Result, Write, remove, step

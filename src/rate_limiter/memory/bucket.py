@@ -10,21 +10,13 @@ from functools import partial
 from sys import modules as _modules
 from typing import Any
 
-from ..bucket import (
-    Admission,
-    Bucket,
-    Level,
-    Levels,
-    Receipt,
-    Reservation,
-    Tokens,
-    copied,
-    scarcest,
-)
+from ..admission import Admission, Receipt, Tokens, copied
+from ..bucket import Bucket, Reservation
 from ..clock import Clock, check_clock, nanoseconds, now_of, seconds, timeout_nanoseconds
 from ..exceptions import Label
 from ..instrumentation.events import WATCH
 from ..instrumentation.waits import waiting
+from ..level import Level, Levels, scarcest
 from ..rates import Number
 from ..sleeping import (
     TaskSleeper,

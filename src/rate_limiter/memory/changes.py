@@ -8,7 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from ..bucket import REFUNDED
+from ..admission import REFUNDED
 from ..units import Exact
 from .draft import Draft
 from .ledger import Ledger

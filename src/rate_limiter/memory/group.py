@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..clock import Clock
 from ..exceptions import Label
 from ..members import Members

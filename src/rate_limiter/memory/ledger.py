@@ -16,7 +16,7 @@ from collections.abc import Callable
 from sys import gettrace
 from typing import Any, ClassVar
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..core import LedgerFields, layout, twin
 from ..units import LARGE, Limit
 from .transaction import JOURNAL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..bucket import Level
 from ..clock import seconds
+from ..level import Level
 from ..units import Limit, units_of
 from .ledger import Ledger
 from .sums import total

@@ -6,17 +6,10 @@ from asyncio import shield
 from collections.abc import Awaitable
 from typing import Any, NoReturn
 
-from ..bucket import (
-    Admission,
-    AsyncBucket,
-    AsyncReservation,
-    Level,
-    Receipt,
-    Tokens,
-    copied,
-    scarcest,
-)
+from ..admission import Admission, Receipt, Tokens, copied
+from ..bucket import AsyncBucket, AsyncReservation
 from ..clock import Clock
+from ..level import Level, scarcest
 from ..rates import Number
 from ..source import Source
 from .awaited import answering

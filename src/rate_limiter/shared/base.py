@@ -6,11 +6,13 @@ from abc import ABC
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Self, cast
 
-from ..bucket import REFUNDED, BaseBucket, Level, Levels, Paid, Receipt, Tokens
+from ..admission import REFUNDED, Paid, Receipt, Tokens
+from ..base_bucket import BaseBucket
 from ..calls import never
 from ..clock import SYSTEM_CLOCK, Clock, check_clock, nanoseconds, now_of
 from ..exceptions import BackendError, Label
 from ..instrumentation.reports import outage
+from ..level import Level, Levels
 from ..rates import Number, shown
 from .failures import TooMuch
 from .fallback import Open, Understudy

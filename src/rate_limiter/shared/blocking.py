@@ -5,17 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NoReturn
 
-from ..bucket import (
-    Admission,
-    Bucket,
-    Level,
-    Receipt,
-    Reservation,
-    Tokens,
-    copied,
-    scarcest,
-)
+from ..admission import Admission, Receipt, Tokens, copied
+from ..bucket import Bucket, Reservation
 from ..clock import Clock
+from ..level import Level, scarcest
 from ..rates import Number
 from ..source import Source
 from .base import SharedBucket

@@ -5,14 +5,9 @@ from __future__ import annotations
 import math
 from typing import Protocol, TypeAlias
 
-from ..bucket import (
-    Admission,
-    BaseBucket,
-    Payer,
-    Reservation,
-    Tokens,
-    copied,
-)
+from ..admission import Admission, Payer, Tokens, copied
+from ..base_bucket import BaseBucket
+from ..bucket import Reservation
 from ..exceptions import RateLimitExceeded
 from ..rates import Number, shown
 from ..source import Source

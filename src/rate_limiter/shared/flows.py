@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from fractions import Fraction
 from typing import Any
 
-from ..bucket import REFUNDED, Admission, Paid, Receipt, Tokens
+from ..admission import REFUNDED, Admission, Paid, Receipt, Tokens
 from ..clock import seconds, timeout_nanoseconds
 from ..exceptions import BackendError
 from ..rates import Number, shown

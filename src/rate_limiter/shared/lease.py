@@ -15,7 +15,7 @@ from sys import gettrace
 from threading import Lock
 from typing import NamedTuple
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..clock import NANO, nanoseconds
 from ..rates import Number, positive, shown
 from ..units import number_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..bucket import Paid, Tokens
+from ..admission import Paid, Tokens
 from ..exceptions import Label
 from ..members import Members
 from ..rates import STRICT, Number, shown

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..bucket import AsyncReservation, Paid, Reservation, Tokens
+from ..admission import Paid, Tokens
+from ..bucket import AsyncReservation, Reservation
 from ..clock import seconds
 from ..exceptions import BackendError
 from .failures import ReplyLost

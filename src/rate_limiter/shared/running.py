@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..clock import seconds
 from ..exceptions import BackendError
 from ..rates import Number

@@ -7,8 +7,9 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from ..bucket import Level, Levels, Tokens
+from ..admission import Tokens
 from ..clock import seconds
+from ..level import Level, Levels
 from ..rates import Number
 from .payment import Payment
 from .store import NOWHERE, Answer, Charges, Limit, Question, Standing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ..bucket import Tokens
+from ..admission import Tokens
 from ..exceptions import BackendError
 from ..instrumentation.waits import waiting
 from ..source import Source

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
-from ..bucket import Level
 from ..exceptions import Label
 from ..http.headers.writing import rate_limit, rate_limit_policy, whole_seconds
+from ..level import Level
 from .formats import Request
 from .levels import exact_rate
 from .limits import Limit

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import pairwise
 
-from ..bucket import Level
+from ..level import Level
 from .times import NANO
 
 __all__ = ["LevelTrace", "exact_rate"]

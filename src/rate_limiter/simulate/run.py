@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from ..bucket import Level
 from ..bucket_group import BucketGroup
 from ..exceptions import CostExceedsCapacity, RateLimitExceeded
+from ..level import Level
 from ..limiter import RateLimiter
 from ..testing import ManualClock
 from .formats import Request

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from operator import attrgetter
 
-from ..bucket import Level
+from ..level import Level
 from .formats import Request
 from .levels import LevelTrace, exact_rate
 from .limits import Limit

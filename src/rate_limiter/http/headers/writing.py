@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import quote
 
-from ...bucket import Level
 from ...exceptions import Label
+from ...level import Level
 
 __all__ = [
     "legacy_fields",
