@@ -93,6 +93,7 @@ LAYERS = [
     "shared.taken",
     "shared.waiter",
     "shared.flows",
+    "shared.corrections",
     "shared.base",
     "shared.named_bucket",
     "shared.reservation",

@@ -15,15 +15,14 @@ from ..source import Source
 from .awaited import answering
 from .background import in_background
 from .base import SharedBucket
+from .corrections import giving_back, settling
 from .fallback import Understudy
 from .flows import (
     admitting,
     allowing,
     changing,
-    giving_back,
     looking,
     reserving,
-    settling,
     telling_when,
 )
 from .limits import Limits

@@ -22,12 +22,11 @@ from .limits import Limits
 from .outage import PAUSE, BucketOutage, outage_of
 from .payment import Payment
 from .running import Flow
-from .store import Answer, Charges, Limit, Question
+from .store import MICROSECOND, Answer, Charges, Limit, Question
 from .taken import levels_of
 
 __all__ = ["SharedBucket"]
 
-_MICRO = 1_000  # nanoseconds in the microseconds that stores count
 _noted: dict[int, Payment] = {}  # payments on their way to their receipts
 
 
@@ -106,11 +105,11 @@ class SharedBucket(BaseBucket, ABC):
 
     def _given_now(self) -> int | None:
         """Return the microsecond that a test says it is; None if the store's clock decides."""
-        return None if self._given is None else self._now() // _MICRO
+        return None if self._given is None else self._now() // MICROSECOND
 
     def _instant(self, question: Question) -> int:
         """Return the nanosecond, on the bucket's clock, from which an answer counts."""
-        return self._now() if question.now is None else question.now * _MICRO
+        return self._now() if question.now is None else question.now * MICROSECOND
 
     def _check(self, tokens: Tokens) -> None:
         self._limits.charges(tokens)
@@ -186,7 +185,7 @@ class SharedBucket(BaseBucket, ABC):
         return {None: Level(self.capacity, rate, tokens, 0.0, 0.0, None)}
 
     def _pausing(self, length: Number) -> Flow[None]:
-        microseconds = -(-nanoseconds(length) // _MICRO)
+        microseconds = -(-nanoseconds(length) // MICROSECOND)
         charges = self._limits.everything()
         return changing(self, "pause", charges, microseconds, lambda local: local.pause(length))
 

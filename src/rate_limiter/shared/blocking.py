@@ -12,15 +12,14 @@ from ..level import Level, scarcest
 from ..rates import Number
 from ..source import Source
 from .base import SharedBucket
+from .corrections import giving_back, settling
 from .fallback import Understudy
 from .flows import (
     admitting,
     allowing,
     changing,
-    giving_back,
     looking,
     reserving,
-    settling,
     telling_when,
 )
 from .limits import Limits

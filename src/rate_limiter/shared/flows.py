@@ -1,4 +1,4 @@
-"""What a shared bucket does, step by step: each method as a flow; see `running.py`.
+"""How a shared bucket gives tokens, step by step: each method as a flow; see `running.py`.
 
 Every flow asks the store once. A caller that waits sleeps until it was told to leave; if that is
 long, it renews its place meanwhile.
@@ -9,38 +9,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from fractions import Fraction
 from typing import Any
 
-from ..admission import REFUNDED, Admission, Paid, Receipt, Tokens
+from ..admission import Admission, Tokens
 from ..clock import seconds, timeout_nanoseconds
 from ..exceptions import BackendError
-from ..rates import Number, shown
+from ..rates import Number
 from ..source import Source
 from .failures import ReplyLost
 from .lease import Held
 from .line import LIFE, RENEWAL
-from .payment import Payment
 from .running import Admit, Flow, GiveBack, Sleep
-from .store import NOWHERE, Answer, Charges, Question
+from .store import MICROSECOND, NOWHERE, Answer, Charges, Question
 from .taken import Grant, Taken
 from .waiter import Waiter, asking
 
 __all__ = [
     "admitting",
     "allowing",
-    "cancelling",
     "changing",
-    "correcting",
     "fit",
-    "giving_back",
     "looking",
     "reserving",
-    "settling",
     "telling_when",
 ]
 
-_MICRO = 1_000  # nanoseconds in the microseconds that stores count
 _NO_LIMIT = 2**60  # microseconds
 
 
@@ -130,14 +123,14 @@ def decided(bucket: Any, tokens: Tokens, taken: Taken) -> Admission | None:
     if allowed is False:
         no = bucket._held.no
         wait = max(no.told - bucket._now(), 1)
-        taken.refuse_if_not(no.answer._replace(wait=-(-wait // _MICRO)))
+        taken.refuse_if_not(no.answer._replace(wait=-(-wait // MICROSECOND)))
     return (0.0, bucket, None) if allowed else None
 
 
 def _longest(longest: int | None, block: bool) -> int:
     if not block:
         return 0
-    return _NO_LIMIT if longest is None else min(longest // _MICRO, _NO_LIMIT)
+    return _NO_LIMIT if longest is None else min(longest // MICROSECOND, _NO_LIMIT)
 
 
 def waiting(
@@ -172,8 +165,8 @@ def _sleeping(waiter: Waiter, taken: Taken, deadline: int | None) -> Flow[None]:
     bucket = waiter.bucket
     while waiter.answer.wait:
         firm = waiter.place.due > 0
-        yield Sleep(waiter.leaves if firm else waiter.tried + RENEWAL * _MICRO)
-        if firm and bucket._now() - waiter.heard <= LIFE * _MICRO:
+        yield Sleep(waiter.leaves if firm else waiter.tried + RENEWAL * MICROSECOND)
+        if firm and bucket._now() - waiter.heard <= LIFE * MICROSECOND:
             return
         yield from waiter.renew(_left(bucket, deadline))
         taken.refuse_if_not(waiter.answer)
@@ -182,7 +175,7 @@ def _sleeping(waiter: Waiter, taken: Taken, deadline: int | None) -> Flow[None]:
 def _left(bucket: Any, deadline: int | None) -> int:
     if deadline is None:
         return _NO_LIMIT
-    return int(min(max(deadline - bucket._now(), 0) // _MICRO, _NO_LIMIT))
+    return int(min(max(deadline - bucket._now(), 0) // MICROSECOND, _NO_LIMIT))
 
 
 def reserving(bucket: Any, tokens: Tokens, timeout: Number | None) -> Flow[Grant | Any]:
@@ -198,76 +191,6 @@ def reserving(bucket: Any, tokens: Tokens, timeout: Number | None) -> Flow[Grant
         return bucket._instead(error).reserve(tokens, timeout)
     Taken(bucket, tokens, charges, timeout).refuse_if_not(answer)
     return Grant(charges, answer, bucket._instant(question))
-
-
-def cancelling(bucket: Any, reserved: Any) -> Flow[None]:
-    """Give a reservation back, once."""
-    if not reserved._begin_cancel():
-        return
-    try:
-        for question in reserved._grant.undoing(bucket._given_now()):
-            yield from asking(bucket, question)
-    except BackendError as error:
-        reserved._note_failed_cancel(error)
-        bucket._instead(error)
-
-
-def correcting(bucket: Any, payment: Payment, used: Paid) -> Flow[None]:
-    """Charge what was used beyond what was paid, or give back; whoever calls has the turn."""
-    while charges := _differences(payment, used):
-        question = Question("correct", charges, now=bucket._given_now())
-        try:
-            yield from asking(bucket, question)
-        except BaseException as error:  # noqa: BLE001 - raised again
-            _note_uncorrected(bucket, error, payment, used)
-            return
-        payment.note(charges)  # beside what a handler has corrected meanwhile
-    payment.update(used)
-
-
-def _differences(paid: Paid, used: Paid) -> Charges:
-    changes = [
-        (limit, round((tokens - paid.get(limit, 0)) * limit.terms.unit))
-        for limit, tokens in used.items()
-    ]
-    charges = [(limit, units) for limit, units in changes if units]
-    for limit, units in charges:
-        if not limit.terms.countable(units):
-            raise ValueError(
-                f"tokens must be at most what comes back in 100 years, "
-                f"got {shown(float(used[limit]))}"
-            )
-    return charges
-
-
-def _note_uncorrected(bucket: Any, error: BaseException, paid: Any, used: Paid) -> None:
-    """Have it corrected another time, but give back only once what may have been (P29)."""
-    known = isinstance(error, BackendError) and not isinstance(error, ReplyLost)
-    if not known:
-        paid.update({key: min(used[key], paid.get(key, Fraction(0))) for key in used})
-    if not isinstance(error, BackendError):
-        raise error
-    bucket._instead(error)
-
-
-def settling(bucket: Any, receipt: Receipt, payment: Payment, used: Paid) -> Flow[bool]:
-    """Correct what a permit has paid; tell whether it was, for it may have been refunded."""
-    if receipt._paid is REFUNDED:
-        return False
-    yield from correcting(bucket, payment, used)
-    return True
-
-
-def giving_back(bucket: Any, receipt: Receipt, payment: Payment) -> Flow[None]:
-    """Give back all that a permit has paid, once."""
-    if receipt._paid is REFUNDED:
-        return
-    receipt._paid = REFUNDED
-    try:
-        yield from correcting(bucket, payment, dict.fromkeys(payment, Fraction(0)))
-    except BaseException:
-        receipt._paid = payment  # it may be tried again
-        raise
 
 
 def changing(
@@ -294,7 +217,7 @@ def telling_when(bucket: Any, tokens: Tokens) -> Flow[float]:
         answer = yield from asking(bucket, Question("take", charges, -1, now=bucket._given_now()))
     except BackendError as error:
         return float(bucket._instead(error).retry_after(tokens))
-    return seconds(answer.wait * _MICRO)
+    return seconds(answer.wait * MICROSECOND)
 
 
 def looking(bucket: Any, instead: Callable[[Any], Any]) -> Flow[Any]:

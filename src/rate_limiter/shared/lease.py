@@ -19,14 +19,12 @@ from ..admission import Tokens
 from ..clock import NANO, nanoseconds
 from ..rates import Number, positive, shown
 from ..units import number_of
-from .store import Answer, Limit
+from .store import MICROSECOND, Answer, Limit
 from .terms import Terms
 
 __all__ = ["Held", "Lease", "No"]
 
 _forks = 0  # between the first process and this one
-
-_MICRO = 1_000  # nanoseconds in the microseconds that stores count
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +164,7 @@ class Held:
 
     def refused(self, began: int, cost: int, answer: Answer) -> None:
         """Remember a refusal until the instant that was told, but no longer than a lease lasts."""
-        told = began + answer.wait * _MICRO
+        told = began + answer.wait * MICROSECOND
         self.no = No(cost, min(told, began + nanoseconds(self._lease.seconds)), told, answer)
 
     def give_up(self, left: int) -> None:

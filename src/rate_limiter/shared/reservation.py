@@ -8,8 +8,8 @@ from ..admission import Paid, Tokens
 from ..bucket import AsyncReservation, Reservation
 from ..clock import seconds
 from ..exceptions import BackendError
+from .corrections import cancelling, correcting
 from .failures import ReplyLost
-from .flows import cancelling, correcting
 from .payment import Payment
 from .running import run
 from .taken import Grant

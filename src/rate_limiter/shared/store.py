@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 from .terms import Terms
 
 __all__ = [
+    "MICROSECOND",
     "NOWHERE",
     "Abandoned",
     "Answer",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+MICROSECOND = 1_000  # in nanoseconds: questions and answers count microseconds
 
 
 class Limit:

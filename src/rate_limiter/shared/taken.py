@@ -12,12 +12,10 @@ from ..clock import seconds
 from ..level import Level, Levels
 from ..rates import Number
 from .payment import Payment
-from .store import NOWHERE, Answer, Charges, Limit, Question, Standing
+from .store import MICROSECOND, NOWHERE, Answer, Charges, Limit, Question, Standing
 from .terms import Terms
 
 __all__ = ["Grant", "Taken", "levels_of"]
-
-_MICRO = 1_000  # nanoseconds in the microseconds that stores count
 
 
 class Taken:
@@ -47,7 +45,7 @@ class Taken:
             limit = self._charges[answer.held][0]
             raise self._bucket._not_yet(
                 self._tokens,
-                seconds(answer.wait * _MICRO),
+                seconds(answer.wait * MICROSECOND),
                 self._bucket._limits.label(limit),
                 partial(self._bucket._levels, self.after(answer)),
                 self._timeout,
@@ -75,8 +73,8 @@ def _level(terms: Terms, standing: Standing) -> Level:
         capacity=float(terms.capacity),
         tokens_per_second=float(terms.tokens_per_second),
         available_tokens=0.0 if closed else terms.available(lacks),
-        full_in=seconds(-(-lacks // terms.scale) * _MICRO),
-        paused_for=seconds(paused * _MICRO),
+        full_in=seconds(-(-lacks // terms.scale) * MICROSECOND),
+        paused_for=seconds(paused * MICROSECOND),
         waiting=waiting,
     )
 
@@ -89,7 +87,7 @@ class Grant:
     def __init__(self, charges: Charges, answer: Answer | None, heard: int) -> None:
         wait, place = (answer.wait, answer.place) if answer else (0, NOWHERE)
         self.paid = Payment((limit, Fraction(units, limit.terms.unit)) for limit, units in charges)
-        self.due: int = heard + wait * _MICRO  # on the clock of this process
+        self.due: int = heard + wait * MICROSECOND  # on the clock of this process
         self._place = place
         self._placed: set[Limit] = {limit for limit, _ in charges} if place.number else set()
 

@@ -11,11 +11,9 @@ from ..instrumentation.waits import waiting
 from ..source import Source
 from .line import LIFE
 from .running import Flow, GiveBack
-from .store import NOWHERE, Answer, Question
+from .store import MICROSECOND, NOWHERE, Answer, Question
 
 __all__ = ["Waiter", "asking"]
-
-_MICRO = 1_000  # nanoseconds in the microseconds that stores count
 
 
 def asking(bucket: Any, question: Question) -> Flow[Answer]:
@@ -59,7 +57,7 @@ class Waiter:
     @property
     def leaves(self) -> int:
         """The nanosecond at which it leaves, as far as is known."""
-        leaves: int = self.heard + self.answer.wait * _MICRO
+        leaves: int = self.heard + self.answer.wait * MICROSECOND
         return leaves
 
     def told(self, source: Source | None, tokens: Tokens) -> AbstractContextManager[Any]:
@@ -82,7 +80,7 @@ class Waiter:
         try:
             answer = yield from asking(bucket, question)
         except BackendError:
-            if bucket._now() - self.heard > LIFE * _MICRO:
+            if bucket._now() - self.heard > LIFE * MICROSECOND:
                 raise
         else:
             self._hear(answer, question)
