@@ -128,3 +128,15 @@ def test_pause_bad_duration_raises_and_changes_nothing(clock, value, error):
     with pytest.raises(error, match="seconds"):
         bucket.pause(value)
     assert bucket.available_tokens == 10
+
+
+@pytest.mark.parametrize("kind", [TokenBucket, BucketGroup])
+def test_pause_from_a_task_pauses_as_from_a_thread(clock, kind):
+    """P36: `pause_async` does as `pause`."""
+    one = TokenBucket(2, 1, clock=clock)
+    bucket = one if kind is TokenBucket else BucketGroup(one, TokenBucket(3, 1, clock=clock))
+    asyncio.run(bucket.pause_async(60))
+    assert bucket.level.paused_for == 60
+    with pytest.raises(ValueError, match="seconds"):
+        asyncio.run(bucket.pause_async(-1))
+    assert bucket.level.paused_for == 60

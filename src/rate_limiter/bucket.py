@@ -104,6 +104,10 @@ class Bucket(BaseBucket):
             ValueError: `seconds` is negative, NaN or more than 100 years.
         """
 
+    async def pause_async(self, seconds: Number) -> None:
+        """Do as `pause` from within a task; a bucket in a file never blocks the loop."""
+        self.pause(seconds)
+
     @abstractmethod
     def resume(self) -> None:
         """End a pause now, with at most one token; without a pause, do nothing."""
@@ -196,6 +200,10 @@ class AsyncBucket(BaseBucket):
     @abstractmethod
     async def pause(self, seconds: Number) -> None:
         """Admit nobody for this many seconds; see `Bucket.pause`."""
+
+    async def pause_async(self, seconds: Number) -> None:
+        """Do as `pause`; the name that other buckets have for it."""
+        await self.pause(seconds)
 
     @abstractmethod
     async def resume(self) -> None:

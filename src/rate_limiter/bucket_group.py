@@ -144,6 +144,9 @@ class BucketGroup(Bucket):
     def pause(self, seconds: Number) -> Any:
         return self._joint.pause(seconds)
 
+    async def pause_async(self, seconds: Number) -> None:
+        await self._joint.pause_async(seconds)
+
     def resume(self) -> Any:
         return self._joint.resume()
 

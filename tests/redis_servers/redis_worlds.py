@@ -99,6 +99,10 @@ class Threads:
         """Return what a call has answered."""
         return answer
 
+    def run_task(self, coroutine):
+        """Return what a coroutine returns, in whatever world."""
+        return asyncio.run(coroutine)
+
     def meanwhile(self, happen):
         """Let something happen, while callers have the time to notice."""
         happen()
@@ -137,7 +141,7 @@ class Tasks(Threads):
 
     def __init__(self, server):
         super().__init__(server)
-        self.run = self._closing.enter_context(asyncio.Runner()).run
+        self.run = self.run_task = self._closing.enter_context(asyncio.Runner()).run
 
     def _close(self, client):
         self.run(self._aclose(client))

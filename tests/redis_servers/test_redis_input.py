@@ -387,6 +387,13 @@ def test_pause_for_more_than_a_century_names_the_value(world, bucket, state, sec
     assert state() == before
 
 
+def test_pause_async_pauses_with_either_client(world, bucket):
+    """P36: It is the name that a task can use, whatever bucket it has."""
+    world.run_task(bucket.pause_async(60))
+    assert not world.run(bucket.allow())
+    assert world.run(bucket.retry_after()) > 59
+
+
 def test_refund_any_number_fills_the_bucket_and_no_more(world, bucket):
     """P4: However much is given back, a bucket holds its capacity."""
     for tokens in (1e300, 10**308, 2 * CENTURY):

@@ -87,6 +87,24 @@ def test_task_of_trio_waits_in_a_thread_while_the_file_is_locked(make_bucket, lo
     assert bucket.available_tokens == 1.0
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_pause_in_a_task_goes_on_while_the_file_is_locked(make_bucket, locked, grouped):
+    """P16: A pause that is awaited leaves the loop alone, as a wait does."""
+    bucket = make_bucket(2, 0.001)
+    paused = BucketGroup(bucket, make_bucket(3, 0.001, name="second")) if grouped else bucket
+
+    async def main():
+        pausing = asyncio.create_task(paused.pause_async(60))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not pausing.done()
+        locked()
+        await pausing
+
+    asyncio.run(main())
+    assert 59 < bucket.level.paused_for <= 60
+
+
 def test_cancel_while_the_file_is_locked_takes_nothing(make_bucket, locked):
     """P11: A task that leaves while its question is under way gives back what it gets."""
     bucket = make_bucket(5, 0.001)

@@ -95,9 +95,7 @@ class Awaiting(Waiting):
 
     async def pause(self, bucket: Any, seconds: float) -> None:
         """Pause."""
-        paused = bucket.pause(seconds)
-        if paused is not None:  # of a bucket whose answers are awaited
-            await paused
+        await bucket.pause_async(seconds)
 
 
 class Settlement(Generic[Response]):

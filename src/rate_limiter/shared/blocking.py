@@ -88,6 +88,12 @@ class BlockingBucket(SharedBucket, Bucket):
     def pause(self, seconds: Number) -> None:
         run(self._pausing(seconds), self)
 
+    async def pause_async(self, seconds: Number) -> None:
+        if self._async_store is None:
+            self.pause(seconds)
+        else:
+            await run_async(self._pausing(seconds), self)
+
     def resume(self) -> None:
         run(self._resuming(), self)
 

@@ -32,10 +32,11 @@ class SQLiteTokenBucket(NamedBucket, BlockingBucket):
     It means what `TokenBucket` means, and serves threads and tasks alike, with the differences that
     `RedisTokenBucket` has: it counts microseconds, a caller that waits keeps the time that it was
     told, and a place that is not renewed for 15 s is given back. In tasks, `await` and `async with`
-    never block the loop, nor do `permit.settle_async` and `permit.refund_async`; `allow`, `settle`
-    and other plain calls do, for as long as others have the file locked, which is microseconds
-    each. A file holds any number of buckets. It is made when it is first asked, and belongs to
-    buckets alone. Losing it costs at most one capacity, and what was promised to callers that wait.
+    never block the loop, nor do `pause_async`, `permit.settle_async` and `permit.refund_async`;
+    `allow`, `settle` and other plain calls do, for as long as others have the file locked, which is
+    microseconds each. A file holds any number of buckets. It is made when it is first asked, and
+    belongs to buckets alone. Losing it costs at most one capacity, and what was promised to callers
+    that wait.
     Processes may be forked and killed at any moment. It is not for network file systems: across
     machines use `RedisTokenBucket`.
 
