@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from rate_limiter import KeyedRateLimiter, RateLimiter, TokenBucket
-from rate_limiter.entries import Entry
+from rate_limiter.entries import GONE, Entry
 from rate_limiter.memory.at_rest import KeysAtRest
 from rate_limiter.memory.ledger import Ledger
 from rate_limiter.testing import ManualClock
@@ -36,3 +36,16 @@ def test_unlink_what_has_come_into_use_again_leaves_it():
     (entry,) = keyed._keys.in_use.values()
     entry.let_go_of = let_go = (lambda: None, limiter.bucket)
     assert keyed._unlink(entry, let_go, full=False) == (False, [])
+
+
+def test_find_a_key_that_is_dropped_meanwhile_makes_it_anew(monkeypatch):
+    """P24: What was found a moment ago, and is gone, is made again."""
+    keyed = KeyedRateLimiter.from_rate("1/second", clock=ManualClock())
+    keyed["ada"].bucket.allow()
+    (entry,) = keyed._keys.in_use.values()
+    entry.let_go_of, entry.limiter = GONE, None
+    found, find = [entry], keyed._find
+    monkeypatch.setattr(keyed, "_find", lambda key: found.pop() if found else find(key))
+    keyed._keys.in_use.clear()
+    assert keyed._add("ada").bucket.available_tokens == 1
+    assert not found

@@ -10,11 +10,13 @@ import redis
 import redis.asyncio
 from servers import TIMEOUTS
 
+from rate_limiter import BackendError
 from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket, awaiting
 from rate_limiter.redis import client as client_module
 from rate_limiter.redis.turns import ThreadTurns, _Turn
 from rate_limiter.shared.background import unfinished
-from rate_limiter.shared.failures import ReplyLost
+from rate_limiter.shared.failures import Refused, ReplyLost
+from rate_limiter.shared.store import Question
 
 
 class Connection:
@@ -92,6 +94,33 @@ def test_cancel_while_a_connection_goes_back_hands_the_answer_over(bucket, monke
 
     asyncio.run(main())
     assert (heard, released) == (["reply"], [])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "left"),
+    [
+        ([None, None], 1),
+        ([Refused("no"), None], 1),
+        ([ReplyLost("lost"), None], 1),
+        ([BackendError("closed"), None, None], 1),
+        ([BackendError("closed"), BackendError("closed"), None], 1),
+    ],
+)
+def test_give_back_is_tried_once_more_unless_it_may_have_been_done(
+    bucket, monkeypatch, outcomes, left
+):
+    """P29: What was not sent goes over another connection, once; nobody is told of a failure."""
+    store = bucket._async_store
+
+    async def ask(*_):
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+
+    monkeypatch.setattr(store, "ask", ask)
+    question = Question("cancel", bucket._limits.charges(1))
+    asyncio.run(store.give_back(question))
+    assert len(outcomes) == left
 
 
 def test_go_on_in_another_loop_replaces_locks_of_one_that_is_closed():

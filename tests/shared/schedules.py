@@ -53,6 +53,7 @@ class Caller:
         place: Where it waits.
         left: When it left with its tokens.
         told: When it was told to leave, if it was.
+        heard: When it was told so.
         gone: Whether it has given up.
     """
 
@@ -63,17 +64,23 @@ class Caller:
     place: Place = NOWHERE
     left: int | None = None
     told: int | None = None
+    heard: int | None = None
     gone: bool = False
 
 
 @dataclass
 class World:
-    """Buckets, and the callers that use them."""
+    """Buckets, and the callers that use them.
+
+    Attributes:
+        pauses: When buckets were paused.
+    """
 
     limits: list[Limit]
     store: Texts = field(default_factory=Texts)
     now: int = START
     callers: list[Caller] = field(default_factory=list)
+    pauses: list[int] = field(default_factory=list)
     _events: list[tuple[int, int, Caller]] = field(default_factory=list)
     _came: int = 0
 
@@ -92,6 +99,8 @@ class World:
         place: Place = NOWHERE,
     ) -> Answer:
         """Put a question to the store, about tokens of some buckets."""
+        if operation == "pause":
+            self.pauses.append(self.now)
         charges = [
             (self.limits[n], self.limits[n].terms.unit * tokens) for n, tokens in costs.items()
         ]
@@ -156,7 +165,7 @@ class World:
         elif caller.latency is None:
             caller.gone = True  # it dies
         elif replied.place.due:
-            caller.told = replied.place.due
+            caller.told, caller.heard = replied.place.due, self.now
             assert caller.told == self.now + replied.wait
             self._at(caller.told, caller)
         else:
