@@ -166,6 +166,14 @@ def test_wake_turns_of_which_none_counts_wakes_nobody():
     assert isinstance(gone.woken, type(Lock()))
 
 
+def test_take_a_turn_behind_those_whom_a_fork_has_left_waits_for_nobody(monkeypatch):
+    """P20: A child of a process whose threads waited for connections does not wait for them."""
+    turns = ThreadTurns()
+    turns._waiting.append(_Turn(monotonic() - 60))
+    monkeypatch.setattr(turns, "_wait", None)  # which nobody calls
+    assert turns.get(lambda: "connection", 1.0) == "connection"
+
+
 def test_use_a_client_with_a_cache_asks_the_server(redis_server, name):
     """P31: A client that caches what it reads sends commands in its own way."""
     options = {"host": redis_server.host, "port": redis_server.port, **TIMEOUTS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import weakref
 
 import pytest
 
@@ -148,3 +149,24 @@ def test_close_a_loop_without_its_generators_leaves_nothing_behind():
     loop.close()
     asyncio.run(main())
     assert not work.done
+
+
+@pytest.mark.parametrize("in_haste", [False, True])
+def test_end_a_loop_lets_it_be_collected(in_haste):
+    """P24: A program that makes a loop for each job does not keep them all."""
+    loops = []
+
+    async def main():
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.shield(in_background(Work(0).run()))
+
+    for _ in range(5):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(main())
+        if not in_haste:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    del loop
+    asyncio.run(main())
+    gc.collect()
+    assert [loop() for loop in loops] == [None] * 6

@@ -232,7 +232,7 @@ def test_find_no_connection_warns_at_most_once_a_minute(outage, clock, told):
 
 def test_fail_for_a_bucket_is_the_outage_of_that_bucket(clock, told):
     """P39: A value that is none keeps its own bucket from the store, once a second excepted."""
-    own = BucketOutage(clock.now)
+    own = BucketOutage(clock.now, Outage(clock.now))
     for error in (CALL, Refused("nobody"), TooMuch("too much"), NoConnection("none left")):
         own.failed(error)
         assert not own.skips()
@@ -246,6 +246,18 @@ def test_fail_for_a_bucket_is_the_outage_of_that_bucket(clock, told):
     own.worked(wrote=True)
     assert not own.skips()
     assert told() == [AWAY, BACK]
+
+
+def test_fail_for_each_bucket_of_a_client_warns_once(clock, told):
+    """P39: Buckets of many users that have one fault are one warning a minute, not one each."""
+    client = Outage(clock.now)
+    for text in ("corrupt", "corrupt", "no right", "corrupt"):
+        BucketOutage(clock.now, client).failed(BucketFailure(text))
+    assert told() == [AWAY, AWAY]
+    clock.advance(60)
+    for _ in range(2):
+        BucketOutage(clock.now, client).failed(BucketFailure("corrupt"))
+    assert told() == [AWAY, AWAY, AWAY]
 
 
 def test_begin_an_outage_tells_once_what_began_it(clock):
@@ -271,6 +283,7 @@ def test_share_a_client_is_to_share_its_outage(clock):
     assert outage_of(client, clock.now) is not outage_of(other, clock.now)
     away(outage_of(client, clock.now))
     assert not outage_of(other, clock.now).skips()
+    assert not outage_of(client, ManualClock().now).skips()
 
 
 def test_try_again_from_many_threads_lets_one_through(clock):

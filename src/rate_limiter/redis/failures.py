@@ -28,6 +28,7 @@ class _Meaning(NamedTuple):
 _FOREIGN = _Meaning(
     "the value under its key is not that of a bucket; use another name or prefix", BucketFailure
 )
+_RIGHTS = "the user needs EVALSHA, EVAL, GET, SET and TIME on the keys of the prefix"
 _PASSWORD = _Meaning("the password or user is wrong")
 _MEANINGS = {
     "ASK": _Meaning("its slot is being moved to another node; try again", BucketFailure),
@@ -45,11 +46,10 @@ _MEANINGS = {
     "MISCONF": _Meaning("the server cannot save its data, and takes no writes until it can"),
     "MOVED": _Meaning("the server is a cluster's; use the library's RedisCluster client"),
     "NOAUTH": _Meaning("the client has no password"),
-    "NOPERM": _Meaning(
-        "the user needs EVALSHA, EVAL, GET, SET and TIME on the keys of the prefix", BucketFailure
-    ),
+    "NOPERM": _Meaning(_RIGHTS, BucketFailure),  # its key
     "NOPROTO": _Meaning("the server does not speak the client's protocol; try protocol=2"),
     "NOREPLICAS": _Meaning("the server has fewer replicas than its min-replicas-to-write"),
+    "NORUN": _Meaning(_RIGHTS),  # a command, with whatever key
     "OOM": _Meaning("the server has reached its maxmemory"),
     "OVERFLOW": _Meaning("the bucket would be in debt for more than a century", TooMuch),
     "PRIMARY": _Meaning("Sentinel knows no primary"),
@@ -65,7 +65,9 @@ _SHORTAGES = {
     "FILES": "the process has no file descriptor left",
     "MAXCLIENTS": "the server takes no more clients (its maxclients)",
 }
-_PHRASES = {  # that stand for a code
+_PHRASES = {  # that stand for a code; the first one counts
+    "permissions to run": "NORUN",
+    "user executing the script can't run": "NORUN",
     "ACL failure in script": "NOPERM",
     "Authentication required": "NOAUTH",
     "a different event loop": "LOOP",
@@ -75,7 +77,6 @@ _PHRASES = {  # that stand for a code
     "max number of clients": "MAXCLIENTS",
     "unauthenticated multibulk length": "NOAUTH",
     "unknown command": "UNKNOWN",
-    "user executing the script can't run": "NOPERM",
 }
 _CLASSES = {  # of errors whose text the libraries strip of its code
     "AskError": "ASK",

@@ -69,7 +69,7 @@ class ThreadTurns:
             Shortage: There was one all the time.
         """
         deadline, pause = monotonic() + patience, _SOON
-        waited = urgent or bool(self._waiting)
+        waited = urgent or any(turn.counts() for turn in self._waiting.copy())
         try:
             if waited and not urgent:
                 self._wait(_Turn(deadline), first=False, pause=pause)

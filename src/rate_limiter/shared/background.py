@@ -28,7 +28,8 @@ class _House:
     Attributes:
         tasks: The work; a loop itself keeps only weak references.
         resting: Those of them that rest until the loop ends.
-        end: What the end of the loop is held up by.
+        end: What the end of the loop is held up by; None once that is over, for it keeps the loop
+            alive.
     """
 
     __slots__ = ("end", "resting", "tasks")
@@ -36,7 +37,30 @@ class _House:
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.resting: set[asyncio.Task[Any]] = set()
-        self.end = _hold_up(self.tasks, self.resting)
+        self.end: AsyncGenerator[None] | None = self._hold_up()
+        _begin(self.end)
+
+    def finish(self, task: asyncio.Task[Any]) -> None:
+        """Note that a task is done."""
+        self.tasks.discard(task)
+        self.resting.discard(task)
+        # Whoever waits for an error gets it; if nobody does, nobody is to hear of it.
+        _ = task.cancelled() or task.exception()
+
+    async def _hold_up(self) -> AsyncGenerator[None]:
+        """Be closed only once the work is done, or has had its time."""
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)  # what has just begun is to come to its rest
+            for task in self.resting:
+                task.cancel()
+            deadline = monotonic() + PATIENCE
+            while self.tasks and (left := deadline - monotonic()) > 0:
+                await asyncio.wait(self.tasks, timeout=left)
+            for task in self.tasks:
+                task.cancel()
+            self.end = None
 
 
 _houses: WeakKeyDictionary[asyncio.AbstractEventLoop, _House] = WeakKeyDictionary()
@@ -53,14 +77,14 @@ def in_background(work: Coroutine[Any, Any, _T], *, rests: bool = False) -> asyn
     loop = asyncio.get_running_loop()
     house = _houses.get(loop)
     if house is None:
+        _forget_closed()
         house = _houses[loop] = _House()
-        _begin(house.end)
     task = loop.create_task(work)
     asyncio._unregister_task(task)
     house.tasks.add(task)
     if rests:
         house.resting.add(task)
-    task.add_done_callback(_finish)
+    task.add_done_callback(house.finish)
     return task
 
 
@@ -70,29 +94,12 @@ def unfinished() -> set[asyncio.Task[Any]]:
     return set() if house is None else set(house.tasks)
 
 
-def _finish(task: asyncio.Task[Any]) -> None:
-    house = _houses[task.get_loop()]
-    house.tasks.discard(task)
-    house.resting.discard(task)
-    # Whoever waits for an error gets it; if nobody does, nobody is to hear of it.
-    _ = task.cancelled() or task.exception()
-
-
-async def _hold_up(
-    tasks: set[asyncio.Task[Any]], resting: set[asyncio.Task[Any]]
-) -> AsyncGenerator[None]:
-    """Be closed only once the work is done, or has had its time."""
-    try:
-        yield
-    finally:
-        await asyncio.sleep(0)  # what has just begun is to come to its rest
-        for task in resting:
-            task.cancel()
-        deadline = monotonic() + PATIENCE
-        while tasks and (left := deadline - monotonic()) > 0:
-            await asyncio.wait(tasks, timeout=left)
-        for task in tasks:
-            task.cancel()
+def _forget_closed() -> None:
+    """Forget loops that were closed without an end: what would hold that up keeps them alive."""
+    for reference in _houses.keyrefs():
+        loop = reference()
+        if loop is not None and loop.is_closed():
+            _houses.pop(loop, None)
 
 
 def _begin(end: AsyncGenerator[None]) -> None:

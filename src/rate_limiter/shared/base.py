@@ -72,7 +72,7 @@ class SharedBucket(BaseBucket, ABC):
         self._fallback = fallback
         self._held: Held | None = None
         self._outage = outage_of(source, self._now, _tell_hooks)
-        self._own_outage = BucketOutage(self._now)
+        self._own_outage = BucketOutage(self._now, self._outage)
 
     @property
     def capacity(self) -> float:

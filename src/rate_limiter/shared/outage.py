@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..exceptions import BackendError
@@ -70,7 +71,7 @@ class Outage:
         self._now = now
         self._row: deque[bool] = deque(maxlen=_ROW)  # whether each was declined
         self._away: dict[str, _Away] = {}  # of at most one; a dictionary changes in one step
-        self._quiet_until = 0
+        self._quiet: dict[str, int] = {}  # until when not to warn of what
 
     def skips(self) -> bool:
         """Tell whether to leave the store alone for now; whoever is told no, asks and reports."""
@@ -136,20 +137,40 @@ class Outage:
             # Calls that fail together may have met one bad moment, so it is tried again at once.
             fresh = _Away(self._now() + (pause if at_once else 0), True in self._row)
             if self._away.setdefault(_PRESENT, fresh) is fresh:
-                _LOG.warning("%s; the fallback decides until it is back", error)
+                self._warn_of(error)
                 self.began(error)
+
+    def _warn_of(self, error: BackendError) -> None:
+        _LOG.warning("%s; the fallback decides until it is back", error)
 
     def _note_shortage(self, error: NoConnection) -> None:
         """Warn that calls find no connection; nobody else hears of it."""
         self.untried()
-        now = self._now()
-        if now >= self._quiet_until:
-            self._quiet_until = now + _QUIET
-            _LOG.warning("%s; the fallback decides for calls that get none", error)
+        self.warn_now_and_then("%s; the fallback decides for calls that get none", error)
+
+    def warn_now_and_then(self, message: str, error: BackendError) -> None:
+        """Warn of an error, unless there was a warning of the same within a minute."""
+        now, text = self._now(), str(error)
+        if now >= self._quiet.get(text, now):
+            self._quiet[text] = now + _QUIET
+            _LOG.warning(message, error)
 
 
 class BucketOutage(Outage):
-    """Notices that a store cannot decide for one bucket, whatever it does for the others."""
+    """Notices that a store cannot decide for one bucket, whatever it does for the others.
+
+    Args:
+        now: As for `Outage`.
+        client: The outage of the client, which warns once for all the buckets that have the same
+            fault: there may be one for each user.
+    """
+
+    def __init__(self, now: Callable[[], int], client: Outage) -> None:
+        super().__init__(now)
+        self._client = client
+
+    def _warn_of(self, error: BackendError) -> None:
+        self._client.warn_now_and_then("%s; the fallback decides until it is back", error)
 
     def failed(self, error: BackendError) -> None:
         """Note that a call has failed; only a failure of the bucket's own matters."""
@@ -159,9 +180,9 @@ class BucketOutage(Outage):
             self.untried()
 
 
-_outages: WeakKeyDictionary[object, Outage] = WeakKeyDictionary()
+_outages: WeakKeyDictionary[object, dict[Any, Outage]] = WeakKeyDictionary()
 
 
 def outage_of(client: object, now: Callable[[], int], began: Told = _tell_nobody) -> Outage:
-    """Return the one outage of a client."""
-    return _outages.setdefault(client, Outage(now, began))
+    """Return the one outage of a client; buckets on a clock of a test have one of their own."""
+    return _outages.setdefault(client, {}).setdefault(now, Outage(now, began))
