@@ -97,7 +97,8 @@ class Bucket(BaseBucket):
 
         At its end there is at most one token: one caller leaves, and the others follow at the rate.
         Nothing shortens a pause but `resume`. Of two pauses the one that ends later counts, and 0
-        changes nothing. Callers who wait already are held as well.
+        changes nothing. Callers that wait already are held as well; in a store, those that have
+        not been told their time yet.
 
         Raises:
             TypeError: `seconds` is not a real number.

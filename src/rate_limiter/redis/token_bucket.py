@@ -28,8 +28,9 @@ class RedisTokenBucket(NamedBucket, BlockingBucket):
             ...
 
     It means what `TokenBucket` means, with these differences. The server's clock decides, to the
-    microsecond. A caller that waits was told when to leave and keeps that time; only one that
-    waits longer than 10 s moves up when somebody ahead leaves, for it renews its place every 5 s.
+    microsecond. A caller that waits was told when to leave and keeps that time, even through a
+    pause; only one that waits longer than 10 s moves up when somebody ahead leaves, and is held by
+    a pause, for it renews its place every 5 s.
     A place that is not renewed for 15 s, because its process died, is given back. A limit that is
     changed in code applies from the next call on, and the level stays. Losing the server's data
     costs at most one capacity, and what was promised to those who wait. It takes a `redis.Redis`,
