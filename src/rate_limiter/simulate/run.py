@@ -58,6 +58,7 @@ class Simulation:
         self._together = limit.together
         self._decide = self._in_line if wait else self._at_once
         self._now: int | None = None
+        self._waited = False
         limit.bucket(self._clock)  # what cannot be made is refused before anything is read
 
     @property
@@ -93,9 +94,12 @@ class Simulation:
             return Decision(False, None, refusal.refused_by)
 
     def _in_line(self, limiter: RateLimiter[Any], cost: Cost) -> Decision:
-        if limiter.bucket.allow(cost):
+        # Where one request waits the next one mostly does: it is put in line without trying first.
+        if not self._waited and limiter.bucket.allow(cost):
             return _ADMITTED
         try:
-            return Decision(True, limiter.bucket.reserve(cost).delay)
+            delay = limiter.bucket.reserve(cost).delay
+            self._waited = delay > 0
+            return Decision(True, delay)
         except ValueError as refusal:  # a strict rate never has it, or not within 100 years
             return Decision(False, None, getattr(refusal, "refused_by", None))
