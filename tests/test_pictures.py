@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import sys
 
 from pages import ROOT
 
@@ -28,3 +29,17 @@ def test_shorten_picture_leaves_out_what_nobody_sees():
         '<metadata>2026</metadata><path d="M 1.234567 2 \nL 3 4 \nL 3 4 \n"/><text x="1">a</text>'
     )
     assert SCRIPT["shortened"](drawn) == '<path d="M 1.2 2 L 3 4"/><text x="1">a</text>'
+
+
+def test_draw_everybody_has_a_bar_for_each_contender(tmp_path, monkeypatch):
+    """The chart of the comparison shows the headlines, with the figure of each contender."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "tests" / "benchmarks"), *sys.path])
+    from everybody.chart import draw
+    from everybody.row import Row
+    from everybody.tables import Measured
+
+    names = ["slow", "by hand", "rate-limiter-toolkit"]  # from the lowest bar up
+    figures = {"by hand": [250.0], "rate-limiter-toolkit": [34.0, 36.0], "slow": [4321.0]}
+    shown = Measured(Row("a check", "ns", lambda *_: None, headline=True), figures)
+    draw(tmp_path / "chart.svg", [shown, Measured(Row("a block", "ns", lambda *_: None), figures)])
+    assert words(tmp_path / "chart.svg") == [*names, "4,321", "250", "35", "a check (ns)"]

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import httpx
 import httpx2
 import requests
+from canned import HEADERS, Canned
 from measuring import Pair, awaiting, compare, statement
-from requests.adapters import BaseAdapter
 from table import Figure
 from yarl import URL
 
@@ -26,19 +26,6 @@ from rate_limiter.http.aiohttp import rate_limit_middleware
 from rate_limiter.http.requests import RateLimitAdapter
 
 MOST = 15  # microseconds
-HEADERS = {
-    "content-type": "application/json",
-    "date": "Sun, 06 Nov 1994 08:49:37 GMT",
-    "server": "nginx",
-    "connection": "keep-alive",
-    "transfer-encoding": "chunked",
-    "cache-control": "no-store",
-    "x-request-id": "0123456789abcdef",
-    "x-ratelimit-limit-requests": "10000",
-    "x-ratelimit-remaining-requests": "9999",
-    "x-ratelimit-reset-requests": "6ms",
-    "strict-transport-security": "max-age=31536000",
-}
 
 
 class Over(Pair):
@@ -48,22 +35,6 @@ class Over(Pair):
         mine, reference = (median(seconds) * 1e6 for seconds in zip(*self.rounds, strict=True))
         over = median(one - another for one, another in self.rounds) * 1e6
         return Figure(self.label, over, self.target, f"{mine:.1f} / {reference:.1f} µs")
-
-
-class Canned(BaseAdapter):
-    """An adapter that answers from memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.response = requests.Response()
-        self.response.status_code = 200
-        self.response.headers.update(HEADERS)
-
-    def send(self, request: requests.PreparedRequest, **_: object) -> requests.Response:
-        return self.response
-
-    def close(self) -> None:
-        pass
 
 
 def limiter() -> RateLimiter:

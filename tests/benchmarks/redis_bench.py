@@ -17,7 +17,6 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from redis_peers import NAME, peers, taken
 from redis_scripts import CALLS, MICRO, PLENTY, ROUNDS, granted, recorded, server_times
 from table import Figure
 
@@ -29,7 +28,6 @@ sys.path.append(str(Path(__file__).parents[1] / "redis_servers"))
 
 PREFIX = "rate_limiter:"  # bytes of a key that are not its bucket's own
 BYTES = 128
-MORE = 1.1  # times the bytes of the best of others that keep a bucket too
 KEYS = 100  # of each kind whose bytes are told
 LIMITS = {  # as people write them
     "10 at 5/s": (10, 5),
@@ -62,7 +60,6 @@ def figures() -> Iterator[Figure]:
         for pair, rounds in server_times(server):
             yield compared(pair.label, pair.target, rounds)
         yield from sizes(server.client())
-        yield from compared_sizes(server)
         yield from commands(server)
 
 
@@ -144,16 +141,6 @@ def sizes(client: Any) -> Iterator[Figure]:
         yield size(client, f"bytes of a key, {words}", limit, BYTES)
     yield size(client, "bytes of a key, 1234 at 1234/s", (1234, 1234), BYTES)
     yield size(client, "bytes of a key, a caller waits", (10, 5), taken=11)
-
-
-def compared_sizes(server: Any) -> Iterator[Figure]:
-    """Compare a key of 10 at 5 per second, all of it, with those of others."""
-    client = server.client()
-    bucket = RedisTokenBucket(client, NAME, 10, 5)
-    own = taken(client, bucket.allow)
-    for label, others in peers(client, server.url):
-        target = MORE if "gcra" in label or "bucket" in label else None
-        yield Figure(f"bytes of a key / {label}", own / others, target, f"{own} / {others}")
 
 
 def size(

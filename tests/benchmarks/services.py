@@ -1,18 +1,15 @@
-"""Measure what a limit adds to a request: over the bare application, and beside other limiters.
+"""Measure what a limit adds to a request, over the bare application.
 
 Applications are called as a server calls them, without one. All requests are those of one client,
 which is well within its limit and is told so. A figure is the median over many short rounds, in
 each of which the limited application and the bare one take turns; it is the processor's time, of
-which what else the machine does takes little. Others are left out where they are not installed:
-`pip install -e '.[bench]'`.
+which what else the machine does takes little.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
-from math import nan
 from statistics import median
 from time import process_time
 from timeit import Timer
@@ -31,15 +28,8 @@ from rate_limiter.http import asgi, wsgi
 from rate_limiter.http.fastapi import limit
 
 MICRO = 1e6
-OTHERS = {
-    "us over Starlette: SlowAPIASGIMiddleware": "us over Starlette: this",
-    "us over Flask: Flask-Limiter": "us over Flask: this",
-    "us over FastAPI: fastapi-limiter": "us over FastAPI: this",
-}
 MOST = 20.0  # microseconds over the bare application
-PLENTY = "100_000_000/minute"  # which nobody asks for
 OFTEN = 10**6  # tokens a second, so that the bucket is full again at the next request
-KEPT = 10_000  # requests in 10 ms, for one that remembers each: as few as are enough
 SCOPE = {
     "type": "http",
     "asgi": {"version": "3.0"},
@@ -81,15 +71,7 @@ def services(rounds: int) -> Iterator[Figure]:
     """Measure everything."""
     loop = asyncio.new_event_loop()
     pairs = [*bare(loop), *starlette(loop), *flask(), *fastapi(loop)]
-    over = {}
-    for figure in compare(pairs, rounds):
-        over[figure.label] = figure.value
-        yield figure
-    for label, host in OTHERS.items():
-        if label in over:
-            yield Figure(f"this / that{label[2:]}", over[host] / over[label], 1.0)
-        else:
-            yield Figure(f"not installed: {label}", nan)
+    yield from compare(pairs, rounds)
     loop.close()
 
 
@@ -176,71 +158,43 @@ def bare(loop: asyncio.AbstractEventLoop) -> list[Pair]:
 
 
 def starlette(loop: asyncio.AbstractEventLoop) -> Iterator[Pair]:
-    def app() -> Starlette:
-        async def home(request: Any) -> PlainTextResponse:
-            return PlainTextResponse("served")
-
-        return Starlette(routes=[Route("/", home)])
-
-    plain, limited = asgi_calls(app(), loop), app()
+    limited = starlette_app()
     limited.add_middleware(asgi.RateLimitMiddleware, limiters=limiters())
-    yield Over("us over Starlette: this", asgi_calls(limited, loop), plain)
-    with suppress(ImportError):
-        from slowapi import Limiter
-        from slowapi.middleware import SlowAPIASGIMiddleware
-        from slowapi.util import get_remote_address
+    yield Over("us over Starlette", asgi_calls(limited, loop), asgi_calls(starlette_app(), loop))
 
-        other = app()
-        other.state.limiter = Limiter(
-            get_remote_address, default_limits=[PLENTY.replace("_", "")], headers_enabled=True
-        )
-        other.add_middleware(SlowAPIASGIMiddleware)
-        yield Over("us over Starlette: SlowAPIASGIMiddleware", asgi_calls(other, loop), plain)
+
+def starlette_app() -> Starlette:
+    async def home(request: Any) -> PlainTextResponse:
+        return PlainTextResponse("served")
+
+    return Starlette(routes=[Route("/", home)])
 
 
 def flask() -> Iterator[Pair]:
-    def app() -> Flask:
-        made = Flask("served")
-        made.get("/")(lambda: "served")
-        return made
-
-    plain, limited = wsgi_calls(app()), app()
+    limited = flask_app()
     limited.wsgi_app = wsgi.RateLimitMiddleware(limited.wsgi_app, limiters())  # type: ignore[method-assign]
-    yield Over("us over Flask: this", wsgi_calls(limited), plain)
-    with suppress(ImportError):
-        from flask_limiter import Limiter
-        from flask_limiter.util import get_remote_address
+    yield Over("us over Flask", wsgi_calls(limited), wsgi_calls(flask_app()))
 
-        other = app()
-        Limiter(
-            get_remote_address,
-            app=other,
-            default_limits=[PLENTY.replace("_", "")],
-            headers_enabled=True,
-            storage_uri="memory://",
-        )
-        yield Over("us over Flask: Flask-Limiter", wsgi_calls(other), plain)
+
+def flask_app() -> Flask:
+    made = Flask("served")
+    made.get("/")(lambda: "served")
+    return made
 
 
 def fastapi(loop: asyncio.AbstractEventLoop) -> Iterator[Pair]:
-    def app(*dependencies: Any) -> FastAPI:
-        made = FastAPI()
-
-        @made.get("/", dependencies=list(map(Depends, dependencies)))
-        async def home() -> str:
-            return "served"
-
-        return made
-
-    plain = asgi_calls(app(), loop)
-    limited = app()
+    plain, limited = asgi_calls(fastapi_app(), loop), fastapi_app()
     limited.add_middleware(asgi.RateLimitMiddleware, limiters=limiters())
-    yield Over("us over FastAPI: this", asgi_calls(limited, loop), plain)
-    dependent = app(limit(limiters()))
-    yield Over("us over FastAPI: this, as a dependency", asgi_calls(dependent, loop), plain)
-    with suppress(ImportError):
-        from fastapi_limiter.depends import RateLimiter
-        from pyrate_limiter import Limiter, Rate
+    yield Over("us over FastAPI", asgi_calls(limited, loop), plain)
+    dependent = fastapi_app(limit(limiters()))
+    yield Over("us over FastAPI, as a dependency", asgi_calls(dependent, loop), plain)
 
-        other = app(RateLimiter(limiter=Limiter(Rate(KEPT, 10))))
-        yield Over("us over FastAPI: fastapi-limiter", asgi_calls(other, loop), plain)
+
+def fastapi_app(*dependencies: Any) -> FastAPI:
+    made = FastAPI()
+
+    @made.get("/", dependencies=list(map(Depends, dependencies)))
+    async def home() -> str:
+        return "served"
+
+    return made

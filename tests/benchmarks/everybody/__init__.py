@@ -1,0 +1,1 @@
+"""This library beside every other that limits rates in Python: `bench.py --everybody`."""
