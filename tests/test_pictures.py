@@ -6,9 +6,15 @@ import re
 import runpy
 import sys
 
+import pytest
+
 from pages import ROOT
 
-SCRIPT = runpy.run_path(str(ROOT / "docs" / "draw.py"))
+
+@pytest.fixture(scope="module")
+def script():
+    """What the script defines, which imports what draws."""
+    return runpy.run_path(str(ROOT / "docs" / "draw.py"))
 
 
 def words(path):
@@ -16,19 +22,19 @@ def words(path):
     return re.findall(r"<text[^>]*>([^<]*)", path.read_text(encoding="utf-8"))
 
 
-def test_draw_picture_says_what_the_page_shows(tmp_path):
+def test_draw_picture_says_what_the_page_shows(script, tmp_path):
     """The picture of the pages has the words of one that is drawn now, and is small."""
     kept = ROOT / "docs" / "pictures" / "token-bucket.svg"
-    assert words(SCRIPT["draw"](tmp_path)) == words(kept)
+    assert words(script["draw"](tmp_path)) == words(kept)
     assert kept.stat().st_size < 80_000
 
 
-def test_shorten_picture_leaves_out_what_nobody_sees():
+def test_shorten_picture_leaves_out_what_nobody_sees(script):
     """Dates, digits and repeated steps go; the words stay."""
     drawn = (
         '<metadata>2026</metadata><path d="M 1.234567 2 \nL 3 4 \nL 3 4 \n"/><text x="1">a</text>'
     )
-    assert SCRIPT["shortened"](drawn) == '<path d="M 1.2 2 L 3 4"/><text x="1">a</text>'
+    assert script["shortened"](drawn) == '<path d="M 1.2 2 L 3 4"/><text x="1">a</text>'
 
 
 def test_draw_everybody_has_a_bar_for_each_contender(tmp_path, monkeypatch):

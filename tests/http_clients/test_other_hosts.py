@@ -6,9 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
 import pytest
-from langchain_core.language_models import GenericFakeChatModel
 
 from rate_limiter import RateLimiter, TokenBucket
 from rate_limiter.testing import ManualClock
@@ -32,6 +30,8 @@ def bucket():
 
 def test_limit_chat_model_of_langchain(bucket):
     """A model that is given the limiter of the docs takes a token for each call, in either way."""
+    from langchain_core.language_models import GenericFakeChatModel
+
     limiter = shown("BucketLimiter")(bucket)
     model = GenericFakeChatModel(messages=iter(["a", "b", "c"]), rate_limiter=limiter)
     assert [model.invoke("hello").content for _ in range(2)] == ["a", "b"]
@@ -42,6 +42,7 @@ def test_limit_chat_model_of_langchain(bucket):
 
 def test_limit_channel_of_grpc(bucket):
     """A channel with the interceptor of the docs takes a token for each call to a real server."""
+    import grpc
 
     class Echo(grpc.GenericRpcHandler):
         def service(self, details):

@@ -1,4 +1,7 @@
-"""Real clients against a server that counts for itself: nothing fails, and nothing is refused."""
+"""Real clients against a server that counts for itself: nothing fails, and nothing is refused.
+
+The SDKs are imported where they are used: it takes seconds, which each worker would pay.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import anthropic
 import httpx
 import httpx2
-import openai
 import pytest
 from http_callers import CALLERS, CONTEXT
 from stub_api import Api, ServerLimit, serving
@@ -34,11 +35,15 @@ def async_transport(limiter, **options):
 
 
 def openai_client(url, limiter, **options):
+    import openai
+
     client = httpx2.AsyncClient(transport=async_transport(limiter, **options))
     return openai.AsyncOpenAI(api_key="key", base_url=f"{url}/v1", http_client=client)
 
 
 def anthropic_client(url, limiter, **options):
+    import anthropic
+
     client = httpx2.AsyncClient(transport=async_transport(limiter, **options))
     return anthropic.AsyncAnthropic(api_key="key", base_url=url, http_client=client)
 
@@ -114,6 +119,9 @@ def run_in_time(calls):
 @pytest.fixture(scope="module")
 def running():
     """Run all clients beside each other, each with a server of its own, for they mostly wait."""
+    import anthropic  # noqa: F401 - it takes a second, in which no call would be on time
+    import openai  # noqa: F401 - likewise
+
     with ThreadPoolExecutor(len(CLIENTS)) as pool:
         right = {name: pool.submit(run_in_time, calls) for name, calls in CLIENTS.items()}
         twice = {
@@ -146,6 +154,8 @@ def test_call_at_once_with_twice_the_limit_loses_nothing(running, name):
 
 def test_call_without_a_limit_loses_calls(api, url):
     """Without a limiter most calls fail, retries of the SDK and all: what all this is for."""
+    import openai
+
     api.limit = ServerLimit(CAPACITY, RATE)
 
     async def main():
@@ -207,6 +217,9 @@ def test_call_anthropic_settles_for_what_the_reply_says(api, url, group):
 
 def test_call_from_threads_with_the_blocking_sdks(api, url, group):
     """The SDKs' blocking clients take the blocking transport, of httpx2."""
+    import anthropic
+    import openai
+
     limiter = RateLimiter(group)
 
     def transport():
@@ -226,6 +239,8 @@ def test_call_from_threads_with_the_blocking_sdks(api, url, group):
 
 def test_call_openai_through_the_older_httpx(api, url, group):
     """The SDK also takes a client of httpx, with the transport that is for it."""
+    import openai
+
     inner = httpx.HTTPTransport(verify=CONTEXT)
     transport = limited_httpx.RateLimitTransport(RateLimiter(group), transport=inner, **SETTLING)
     with openai.OpenAI(

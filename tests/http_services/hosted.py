@@ -9,12 +9,13 @@ from threading import Thread
 
 from loopback import HOST, PATIENCE
 from service_worlds import Reply
-from werkzeug.serving import make_server
 
 
 @contextmanager
 def by_werkzeug(app) -> Iterator[int]:
     """Serve a WSGI application with werkzeug; yield the port."""
+    from werkzeug.serving import make_server
+
     server = make_server(HOST, 0, app, threaded=True)
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

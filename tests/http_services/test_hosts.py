@@ -6,13 +6,7 @@ from socket import create_connection
 
 import http_sf
 import pytest
-from django.conf import settings
-from django.core.asgi import get_asgi_application
-from django.core.wsgi import get_wsgi_application
-from django.http import HttpResponse
-from django.urls import path as django_path
 from fastapi import Depends, FastAPI
-from flask import Flask, request
 from hosted import by_werkzeug, get
 from loopback import HOST, by_uvicorn
 from starlette.applications import Starlette
@@ -21,7 +15,6 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from rate_limiter import KeyedRateLimiter
 from rate_limiter.http import asgi, wsgi
@@ -71,6 +64,8 @@ def fastapi_routes(limiters, **options):
 
 
 def flask_app(limiters, **options):
+    from flask import Flask, request
+
     app = Flask(__name__)
     app.wsgi_app = wsgi.RateLimitMiddleware(app.wsgi_app, limiters, **options)
 
@@ -85,28 +80,15 @@ def flask_app(limiters, **options):
     return app
 
 
-def django_home(request):
-    return HttpResponse("served")
-
-
-def django_login(request):
-    return HttpResponse(status=int(request.GET["status"]))
-
-
-urlpatterns = [django_path("", django_home), django_path("login", django_login)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def configured_django():
-    if not settings.configured:
-        settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"])
-
-
 def django_asgi(limiters, **options):
+    from django_site import get_asgi_application
+
     return asgi.RateLimitMiddleware(get_asgi_application(), limiters, **options)
 
 
 def django_wsgi(limiters, **options):
+    from django_site import get_wsgi_application
+
     return wsgi.RateLimitMiddleware(get_wsgi_application(), limiters, **options)
 
 
@@ -177,6 +159,8 @@ def test_read_the_address_behind_a_trusted_proxy(limiters):
 
 def test_read_the_address_that_proxyfix_found(clock):
     """P44: ProxyFix goes outside the limit, and takes as many addresses as there are proxies."""
+    from werkzeug.middleware.proxy_fix import ProxyFix
+
     limiters = KeyedRateLimiter.from_rate("1/minute", block=False, clock=clock)
     app = flask_app(limiters)
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1)

@@ -6,7 +6,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import fakeredis
 import pytest
 from script_twins import without_fast_path
 
@@ -22,6 +21,8 @@ LIMITS = [Limit(b"one", Terms(10, 3)), Limit(b"two", Terms(4, 0.2))]
 @pytest.fixture(params=[SOURCE, without_fast_path()], ids=["fast", "slow"])
 def ask(request):
     """Put questions to the script on a server of the test's own, without a connection."""
+    import fakeredis
+
     client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
     client.script_load(request.param)
     return partial(put, client, sha_of(request.param))

@@ -6,7 +6,6 @@ import struct
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 
 from rate_limiter.simulate import main
 
@@ -16,6 +15,8 @@ LOG = "".join(f"{1_700_000_000 + second} a{second % 2}\n" * (second % 7) for sec
 @pytest.fixture
 def drawn(monkeypatch):
     """Collect the figures that are written."""
+    from matplotlib.figure import Figure
+
     figures = []
     save = Figure.savefig
 
