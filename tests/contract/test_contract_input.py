@@ -7,6 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from each import each
+
 REFUSED = [
     *((0, ValueError), (0.0, ValueError), (-1, ValueError), (-0.5, ValueError)),
     *((math.nan, ValueError), (math.inf, ValueError), (-math.inf, ValueError)),
@@ -22,13 +24,8 @@ ACCEPTED = [
 ]
 
 
-def kind(value):
-    """Name a row of a table without printing the value, which may have thousands of digits."""
-    return getattr(value, "__name__", type(value).__name__)
-
-
 @pytest.mark.parametrize("method", ["allow", "try_consume", "wait", "refund", "retry_after"])
-@pytest.mark.parametrize(("tokens", "error"), REFUSED, ids=kind)
+@each(("tokens", "error"), REFUSED)
 def test_call_with_what_is_no_cost_raises_and_changes_nothing(make_bucket, method, tokens, error):
     """P22: Every call refuses the same values in the same words, and charges nothing."""
     bucket = make_bucket(5, 1, initial_tokens=2.5)
@@ -41,7 +38,7 @@ def test_call_with_what_is_no_cost_raises_and_changes_nothing(make_bucket, metho
 
 
 @pytest.mark.parametrize("method", ["allow", "try_consume", "wait"])
-@pytest.mark.parametrize("tokens", ACCEPTED, ids=kind)
+@each("tokens", ACCEPTED)
 def test_call_with_any_kind_of_number_charges_it(make_bucket, method, tokens):
     """P22: Two tokens are two tokens, whichever numeric type says so."""
     bucket = make_bucket(5, 1)
@@ -51,7 +48,7 @@ def test_call_with_any_kind_of_number_charges_it(make_bucket, method, tokens):
     assert bucket.available_tokens == 3
 
 
-@pytest.mark.parametrize("tokens", ACCEPTED, ids=kind)
+@each("tokens", ACCEPTED)
 def test_refund_and_retry_after_with_any_kind_of_number_count_it(make_bucket, tokens):
     """P22: Giving back and asking when read numbers as taking does."""
     bucket = make_bucket(5, 1, initial_tokens=0)

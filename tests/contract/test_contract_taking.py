@@ -3,7 +3,7 @@
 import math
 from fractions import Fraction
 
-import pytest
+from each import each
 
 
 def check_allow(bucket, steps):
@@ -13,7 +13,7 @@ def check_allow(bucket, steps):
         assert bucket.allow(cost) is expected, f"step {number}"
 
 
-@pytest.mark.parametrize(
+@each(
     ("capacity", "rate", "steps"),
     [
         (3, 1, [(0, 1, True), (0, 1, True), (0, 1, True), (0, 1, False)]),
@@ -32,7 +32,7 @@ def test_allow_by_schedule_admits_what_has_accrued(make_bucket, capacity, rate, 
     check_allow(make_bucket(capacity, rate), steps)
 
 
-@pytest.mark.parametrize(
+@each(
     ("capacity", "cost", "expected"),
     [(5, 1, 5), (1, 0.1, 10), (1, 1 / 3, 3), (1, 0.01, 100), (2, 2 / 3, 3), (7, 0.7, 10)],
 )
@@ -50,7 +50,7 @@ def test_try_consume_is_allow_by_another_name(make_bucket):
     assert (bucket.try_consume(), bucket.allow(), bucket.try_consume()) == (True, True, False)
 
 
-@pytest.mark.parametrize("idle", [2, 2.5, 3600, 10**9])
+@each("idle", [2, 2.5, 3600, 10**9])
 def test_idle_bucket_holds_no_more_than_its_capacity(make_bucket, idle):
     """P4: Nothing accrues beyond the capacity."""
     bucket = make_bucket(2, 1, initial_tokens=0)
@@ -61,7 +61,7 @@ def test_idle_bucket_holds_no_more_than_its_capacity(make_bucket, idle):
     assert [bucket.allow() for _ in range(3)] == [True, True, False]
 
 
-@pytest.mark.parametrize("cost", [2, 2.5, 3, 4, 10**300])
+@each("cost", [2, 2.5, 3, 4, 10**300])
 def test_allow_when_refused_changes_nothing(make_bucket, cost):
     """P5: Any number of refusals leaves the level and everybody's wait as they were."""
     bucket = make_bucket(3, 1)
@@ -73,7 +73,7 @@ def test_allow_when_refused_changes_nothing(make_bucket, cost):
     assert (bucket.available_tokens, bucket.retry_after(2), bucket.retry_after(3)) == before
 
 
-@pytest.mark.parametrize(
+@each(
     ("advance", "tokens", "expected"),
     [(0, 1, 1.0), (0, 5, 5.0), (0.25, 1, 0.75), (1, 1, 0.0), (2, 1, 0.0), (2, 5, 3.0)],
 )
@@ -85,14 +85,14 @@ def test_retry_after_is_the_time_until_the_cost_has_accrued(make_bucket, advance
     assert bucket.retry_after(tokens) == expected
 
 
-@pytest.mark.parametrize("tokens", [5.001, 6, 10**300])
+@each("tokens", [5.001, 6, 10**300])
 def test_retry_after_above_the_capacity_is_infinite(make_bucket, tokens):
     """P6: What can never be there has no time to retry."""
     assert make_bucket(5, 1).retry_after(tokens) == math.inf
 
 
-@pytest.mark.parametrize(("capacity", "rate"), [(5, 1), (10, 3), (1, 1 / 3), (100, 1000), (2, 0.7)])
-@pytest.mark.parametrize("share", [Fraction(1, 10), Fraction(1, 3), 1])
+@each(("capacity", "rate"), [(5, 1), (10, 3), (1, 1 / 3), (100, 1000), (2, 0.7)])
+@each("share", [Fraction(1, 10), Fraction(1, 3), 1])
 def test_allow_after_retry_after_is_admitted(make_bucket, capacity, rate, share):
     """P6: A caller who comes back when told is served, at once."""
     bucket = make_bucket(capacity, rate, initial_tokens=0)
@@ -102,7 +102,7 @@ def test_allow_after_retry_after_is_admitted(make_bucket, capacity, rate, share)
     assert bucket.allow(capacity * share)
 
 
-@pytest.mark.parametrize(
+@each(
     ("level", "refund", "expected"),
     [(0, 1, 1), (0, 0.5, 0.5), (2, 1, 3), (2, 3, 5), (2, 4, 5), (5, 1, 5), (2, 10**300, 5)],
 )
@@ -117,9 +117,7 @@ def test_refund_adds_tokens_up_to_the_capacity(make_bucket, level, refund, expec
     assert bucket.allow(expected)
 
 
-@pytest.mark.parametrize(
-    ("capacity", "rate"), [(1, 1), (5, 0.5), (2.5, 100 / 60), (1000, 1e-6), (1 / 3, 1e9)]
-)
+@each(("capacity", "rate"), [(1, 1), (5, 0.5), (2.5, 100 / 60), (1000, 1e-6), (1 / 3, 1e9)])
 def test_read_properties_gives_the_floats_it_was_made_with(make_bucket, capacity, rate):
     """The capacity and the rate are floats, and those of the caller."""
     bucket = make_bucket(capacity, rate)
@@ -128,7 +126,7 @@ def test_read_properties_gives_the_floats_it_was_made_with(make_bucket, capacity
     assert {type(bucket.capacity), type(bucket.tokens_per_second)} == {float}
 
 
-@pytest.mark.parametrize(
+@each(
     ("advance", "expected"),
     [(0, 0.0), (0.1, 0.25), (1, 2.5), (1.9, 4.75), (2, 5.0), (99, 5.0)],
 )
