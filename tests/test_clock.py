@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from each import each
 from rate_limiter.clock import (
     CENTURY,
     instant,
@@ -26,7 +27,7 @@ DURATIONS = sorted(
 )
 
 
-@pytest.mark.parametrize(
+@each(
     ("duration", "expected"),
     [
         (0, 0.0),
@@ -42,7 +43,7 @@ def test_convert_nanoseconds_to_seconds_gives_a_float(duration, expected):
     assert seconds(duration) == expected
 
 
-@pytest.mark.parametrize("duration", DURATIONS)
+@each("duration", DURATIONS)
 def test_convert_nanoseconds_to_seconds_rounds_up_to_the_next_float(duration):
     """P6: The float is not less than the duration, and the float below it would be."""
     exact = Fraction(duration, SECOND)
@@ -52,7 +53,7 @@ def test_convert_nanoseconds_to_seconds_rounds_up_to_the_next_float(duration):
     assert value == 0 or Fraction(math.nextafter(value, -math.inf)) < exact
 
 
-@pytest.mark.parametrize("duration", DURATIONS)
+@each("duration", DURATIONS)
 def test_convert_seconds_back_to_nanoseconds_is_never_less(duration):
     """P6: There and back again keeps a duration as long as floats can, and never shortens it."""
     back = instant(seconds(duration), "instant")
@@ -67,7 +68,7 @@ def test_convert_growing_durations_keeps_their_order():
     assert all(seconds(short) <= seconds(long) for short, long in pairwise(DURATIONS))
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "expected"),
     [
         (0, 0),
@@ -87,7 +88,7 @@ def test_convert_seconds_of_any_kind_gives_the_nearest_nanosecond(value, expecte
     assert nanoseconds(value) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "error", "message"),
     [
         (-1, ValueError, "pause must be 0 or more, got -1"),
@@ -112,7 +113,7 @@ def test_convert_what_is_no_duration_names_it(value, error, message):
         nanoseconds(value, "pause")
 
 
-@pytest.mark.parametrize(
+@each(
     ("timeout", "expected"),
     [
         (None, None),
@@ -143,14 +144,13 @@ def test_convert_what_is_no_duration_names_it(value, error, message):
         (np.float32("-inf"), 0),
         (np.int8(-1), 0),
     ],
-    ids=lambda value: type(value).__name__,
 )
 def test_read_timeout_gives_nanoseconds_or_none(timeout, expected):
     """P12: A timeout below zero is 0; None, infinity and more than a century set no limit."""
     assert timeout_nanoseconds(timeout) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("timeout", "error"),
     [
         (math.nan, ValueError),
@@ -164,7 +164,6 @@ def test_read_timeout_gives_nanoseconds_or_none(timeout, expected):
         ("1", TypeError),
         (1j, TypeError),
     ],
-    ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_read_timeout_when_meaningless_raises(timeout, error):
     """P12: What is no length of time is an error that names the timeout."""
@@ -172,7 +171,7 @@ def test_read_timeout_when_meaningless_raises(timeout, error):
         timeout_nanoseconds(timeout)
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "expected"),
     [(0, 0), (99, 99 * SECOND), (200 * YEAR, 2 * CENTURY), (1e300, int(1e300) * SECOND)],
 )

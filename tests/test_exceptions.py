@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
+from each import each
 from rate_limiter import BackendError, CostExceedsCapacity, RateLimitExceeded
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -17,7 +18,7 @@ class QueueFull(RateLimitExceeded):
     """A user's own refusal, with an attribute of its own."""
 
 
-@pytest.mark.parametrize(
+@each(
     ("args", "kwargs", "expected"),
     [
         ((), {}, ("rate limit exceeded", None, None)),
@@ -40,8 +41,8 @@ def test_create_refusal_with_positional_details_raises_type_error():
         RateLimitExceeded("text", 1.5)
 
 
-@pytest.mark.parametrize("kind", [RateLimitExceeded, QueueFull])
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@each("kind", [RateLimitExceeded, QueueFull])
+@each("protocol", PROTOCOLS)
 def test_pickle_refusal_keeps_everything_it_carries(kind, protocol):
     """P21: A refusal that travels to another process keeps its kind, message and details."""
     refusal = kind("text", retry_after=1.5, tokens=3)
@@ -83,9 +84,9 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("duplicate", WAYS)
-@pytest.mark.parametrize("levels", [Once(a=1, b=2), MappingProxyType({"a": 1, "b": 2})])
+@each("kind", KINDS)
+@each("duplicate", WAYS)
+@each("levels", [Once(a=1, b=2), MappingProxyType({"a": 1, "b": 2})])
 def test_duplicate_refusal_of_a_group_keeps_its_levels(kind, duplicate, levels):
     """P21: Levels that were not asked for yet are made when a refusal is pickled or copied."""
     refusal = refusal_of(kind, levels=levels)
@@ -97,7 +98,7 @@ def test_duplicate_refusal_of_a_group_keeps_its_levels(kind, duplicate, levels):
     assert getattr(loaded, "retry_after", 1.5) == 1.5
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_ask_refusal_for_levels_makes_them_once(kind):
     """P37: The levels of a refusal cost nothing until they are asked for, and stay the same."""
     make = Once(a=1)
@@ -108,8 +109,8 @@ def test_ask_refusal_for_levels_makes_them_once(kind):
     assert make.count == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("label", [None, "outer.inner", 0, 1])
+@each("kind", KINDS)
+@each("label", [None, "outer.inner", 0, 1])
 def test_create_refusal_of_any_bucket_names_it(kind, label):
     """P37: A refusal tells which bucket of a group refused; unknown is None, or empty."""
     assert refusal_of(kind, refused_by=label).refused_by == label
@@ -134,7 +135,7 @@ def test_create_refusals_do_not_share_their_levels():
     assert RateLimitExceeded().levels is not RateLimitExceeded().levels
 
 
-@pytest.mark.parametrize(
+@each(
     ("seconds", "form", "text"),
     [
         (0.43, ".0f", "1"),
@@ -165,7 +166,7 @@ def test_write_retry_after_with_decimals_rounds_up(seconds, form, text):
     assert format(RateLimitExceeded(retry_after=seconds).retry_after, form) == text
 
 
-@pytest.mark.parametrize("seconds", [5e-324, 1e-9, 0.43, 1.7e308, math.inf])
+@each("seconds", [5e-324, 1e-9, 0.43, 1.7e308, math.inf])
 def test_carry_retry_after_changes_nothing(seconds):
     """P6: What is above 0 stays above 0, and the same number, also in a copy and as text."""
     refusal = RateLimitExceeded(retry_after=seconds)
@@ -177,7 +178,7 @@ def test_carry_retry_after_changes_nothing(seconds):
     assert f"{loaded.retry_after:.0f}" == f"{refusal.retry_after:.0f}" != "0"
 
 
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+@each("duplicate", [copy.copy, copy.deepcopy])
 def test_copy_refusal_keeps_everything_it_carries(duplicate):
     """P21: A copied refusal, as executors and loggers make them, says the same."""
     refusal = duplicate(RateLimitExceeded(retry_after=0.25, tokens=2))
@@ -185,7 +186,7 @@ def test_copy_refusal_keeps_everything_it_carries(duplicate):
     assert (str(refusal), refusal.retry_after, refusal.tokens) == ("rate limit exceeded", 0.25, 2)
 
 
-@pytest.mark.parametrize("kind", [CostExceedsCapacity, BackendError])
+@each("kind", [CostExceedsCapacity, BackendError])
 def test_pickle_other_errors_keeps_their_message(kind):
     """P21: Every error of the package travels to another process."""
     loaded = pickle.loads(pickle.dumps(kind("text")))  # noqa: S301
@@ -193,7 +194,7 @@ def test_pickle_other_errors_keeps_their_message(kind):
     assert (type(loaded), str(loaded)) == (kind, "text")
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "ancestor", "related"),
     [
         (CostExceedsCapacity, ValueError, True),

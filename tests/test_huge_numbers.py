@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from each import each
 from rate_limiter.rates import exact, nearest, non_negative, positive, real
 
 
@@ -22,9 +23,9 @@ class Weighed(Decimal):
         raise AssertionError("this takes minutes")
 
 
-@pytest.mark.parametrize("read", [positive, non_negative, real, exact])
-@pytest.mark.parametrize("sign", ["", "-"])
-@pytest.mark.parametrize("text", ["1e2000000", "1e40000000", "1e-2000000", "9.9e-999999999"])
+@each("read", [positive, non_negative, real, exact])
+@each("sign", ["", "-"])
+@each("text", ["1e2000000", "1e40000000", "1e-2000000", "9.9e-999999999"])
 def test_read_decimal_of_huge_exponent_is_refused_without_its_digits(read, sign, text):
     """P38: An exponent of millions is refused at once, in a message that is short."""
     with pytest.raises(ValueError, match=r"^cost must be ") as caught:
@@ -33,7 +34,7 @@ def test_read_decimal_of_huge_exponent_is_refused_without_its_digits(read, sign,
     assert len(str(caught.value)) < 100
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "expected"),
     [
         (1, 1.0),
@@ -48,14 +49,13 @@ def test_read_decimal_of_huge_exponent_is_refused_without_its_digits(read, sign,
         (Decimal("-Infinity"), -math.inf),
         (np.float32("inf"), math.inf),
     ],
-    ids=kind,
 )
 def test_find_nearest_float_of_any_number(value, expected):
     """P22: Any real number is compared by its float, if need be an infinite one."""
     assert nearest(value, "timeout") == expected
 
 
-@pytest.mark.parametrize("value", [math.nan, Decimal("NaN"), Decimal("sNaN"), np.float16("nan")])
+@each("value", [math.nan, Decimal("NaN"), Decimal("sNaN"), np.float16("nan")])
 def test_find_nearest_float_of_no_number_is_nan(value):
     """P22: A NaN of every numeric type is one, the signalling kind too."""
     assert math.isnan(nearest(value, "timeout"))
@@ -64,14 +64,13 @@ def test_find_nearest_float_of_no_number_is_nan(value):
 DIGITS = 10**6
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         Decimal("0." + "3" * DIGITS),
         Fraction((1 << 4 * DIGITS) // 3, 1 << 4 * DIGITS),
         -Fraction((1 << 4 * DIGITS) // 3, 1 << 4 * DIGITS),
     ],
-    ids=kind,
 )
 def test_read_number_of_a_million_digits_keeps_enough_of_them(value):
     """P38: Beyond a thousand digits a number is rounded, instead of its fraction being reduced."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import rate_limiter
+from each import each
 
 PACKAGE = Path(rate_limiter.__file__).parent
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,7 +218,7 @@ def test_list_every_module_in_order():
     assert sorted([*LAYERS, "__init__"]) == sorted(FILES)
 
 
-@pytest.mark.parametrize("module", LAYERS)
+@each("module", LAYERS)
 def test_import_only_from_earlier_layers(module):
     """Each file imports only from those before it, so that each can be read in that order."""
     assert imports_of(module) <= set(LAYERS[: LAYERS.index(module)])

@@ -11,6 +11,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from each import each
 from rate_limiter import Permit, RateLimiter, RateLimitExceeded, TokenBucket
 from rate_limiter.testing import ManualClock
 
@@ -166,7 +167,7 @@ def test_repr_tells_whether_it_was_entered(limiter, clock):
     assert repr(permit) == "Permit(tokens=3, waited=0)"
 
 
-@pytest.mark.parametrize(
+@each(
     ("tokens", "error"),
     [
         (0, ValueError),
@@ -189,7 +190,7 @@ def test_repr_tells_whether_it_was_entered(limiter, clock):
         (len, TypeError),
     ],
 )
-@pytest.mark.parametrize("options", [{}, {"block": False}, {"timeout": 2}])
+@each("options", [{}, {"block": False}, {"timeout": 2}])
 def test_acquire_what_is_no_cost_raises_at_once(tokens, error, options, limiter):
     """P22: Bad tokens are refused by acquire() itself: no permit, no warning, no charge."""
     with pytest.raises(error, match="tokens must be"):

@@ -7,11 +7,11 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
-import pytest
-
 import rate_limiter
+from each import each
 
 PACKAGE = Path(rate_limiter.__file__).parent
 MODULES = sorted(
@@ -32,6 +32,7 @@ ROOMS = (
 )  # folders of the package
 
 
+@cache
 def parse(module):
     return ast.parse(Path(importlib.import_module(full_name(module)).__file__).read_text())
 
@@ -99,7 +100,7 @@ def test_list_promised_names():
     }
 
 
-@pytest.mark.parametrize("name", MODULES)
+@each("name", MODULES)
 def test_list_names_of_module(name):
     """Every module has a sorted `__all__` of names that are its own."""
     module = importlib.import_module(f"rate_limiter.{name}")
@@ -119,7 +120,7 @@ def all_order(name):
     return (not name.isupper(), not name[0].isupper(), name)
 
 
-@pytest.mark.parametrize("name", ["__init__", *MODULES])
+@each("name", ["__init__", *MODULES])
 def test_import_only_names_that_are_offered(name):
     """What modules import from each other, the others list in `__all__`."""
     for node in ast.walk(parse(name)):
@@ -128,7 +129,7 @@ def test_import_only_names_that_are_offered(name):
             assert {alias.name for alias in node.names} <= set(offered)
 
 
-@pytest.mark.parametrize("name", ["__init__", *MODULES])
+@each("name", ["__init__", *MODULES])
 def test_import_package_only_relatively(name):
     """The package calls itself by no name, so that it works wherever it is put."""
     named = [
@@ -140,9 +141,7 @@ def test_import_package_only_relatively(name):
     assert not [module for module in named if module.split(".")[0] in {"rate_limiter", "src"}]
 
 
-@pytest.mark.parametrize(
-    "module", ["rate_limiter", "rate_limiter.instrumentation", "rate_limiter.testing"]
-)
+@each("module", ["rate_limiter", "rate_limiter.instrumentation", "rate_limiter.testing"])
 def test_import_package_leaves_heavy_modules_out(module):
     """Who only imports the package pays for no event loop, no wrapper, and no store."""
     heavy = ("asyncio", "opentelemetry", "prometheus_client", "redis", "trio", "wrapt")

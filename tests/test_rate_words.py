@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import pytest
 
+from each import each
 from rate_limiter import TokenBucket
 from rate_limiter.rates import parse_rate, parse_rates, shown, strict_terms
 from rate_limiter.testing import ManualClock
@@ -24,7 +25,7 @@ def refused(parse, text):
     return message
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "count", "per_second"),
     [
         ("10/second", 10, Fraction(10)),
@@ -77,7 +78,7 @@ def test_parse_rate_when_well_formed_gives_count_and_rate(text, count, per_secon
     assert parse_rates(text) == [(text.strip(), count, per_second)]
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         *("", " ", "\n", "10", "second", "/second", "10/", "10 per", "10 second", "10:second"),
@@ -120,7 +121,7 @@ def test_parse_rate_when_malformed_shows_the_accepted_forms(text):
         parse_rates(text)
 
 
-@pytest.mark.parametrize("value", [None, 10, 1.5, True, b"10/second", ["10/second"], object()])
+@each("value", [None, 10, 1.5, True, b"10/second", ["10/second"], object()])
 def test_parse_rate_when_no_string_raises_type_error(value):
     """P23: A rate in words is a str, and the error shows what one looks like."""
     with pytest.raises(TypeError, match=r"^a rate must be a string like '10/second'"):
@@ -132,7 +133,7 @@ def test_parse_rate_when_no_string_raises_type_error(value):
 TEN, THOUSAND = ("10/second", 10, Fraction(10)), ("1000/hour", 1000, Fraction(5, 18))
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         ("10/second; 1000/hour", [TEN, THOUSAND]),
@@ -153,7 +154,7 @@ def test_parse_several_rates_gives_each_with_its_words(text, expected):
     assert parse_rates(text) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         *(";", "10/second;", ";10/second", "10/second;;1000/hour", "10/second; ;1000/hour"),
@@ -167,7 +168,7 @@ def test_parse_several_rates_when_malformed_shows_the_accepted_forms(text):
     assert ("with ';' between several" in refused(parse_rates, text)) is (";" in text)
 
 
-@pytest.mark.parametrize("text", ["10/second; 1000/hour", "10/second;", ";", "a;b"])
+@each("text", ["10/second; 1000/hour", "10/second;", ";", "a;b"])
 def test_parse_one_rate_of_several_says_what_takes_several(text):
     """P23: Several limits where one belongs get a ValueError that says where they do."""
     with pytest.raises(ValueError, match=r"^a rate must be a single one here") as caught:
@@ -179,7 +180,7 @@ def test_parse_one_rate_of_several_says_what_takes_several(text):
         assert taker in message
 
 
-@pytest.mark.parametrize(
+@each(
     ("count", "capacity", "expected"),
     [
         (60, 6, (6, 54)),
@@ -201,7 +202,7 @@ def test_strict_terms_are_the_capacity_and_the_rest_spread(count, capacity, expe
     assert type(at_once) is type(per_second) is Fraction
 
 
-@pytest.mark.parametrize(
+@each(
     ("count", "capacity", "message"),
     [
         (60, 60, "capacity must be below the 60 of a strict rate, .*, got 60; leave it out for 6$"),
@@ -219,8 +220,8 @@ def test_strict_terms_that_leave_nothing_to_spread_raise(count, capacity, messag
         strict_terms(Fraction(count), Fraction(count), capacity)
 
 
-@pytest.mark.parametrize(("count", "capacity"), [(60, 6), (60, 1), (60, 59), (7, 2), (10, None)])
-@pytest.mark.parametrize("rest", [0, 1, 30, 61, 1000])
+@each(("count", "capacity"), [(60, 6), (60, 1), (60, 59), (7, 2), (10, None)])
+@each("rest", [0, 1, 30, 61, 1000])
 def test_bucket_of_strict_terms_admits_the_count_in_no_window_more(count, capacity, rest):
     """P1: Whoever takes all there is, after any rest, gets no more than the count in any minute."""
     clock = ManualClock()

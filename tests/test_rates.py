@@ -9,6 +9,7 @@ from numbers import Real
 import numpy as np
 import pytest
 
+from each import each
 from rate_limiter.rates import non_negative, per_second, positive, real
 
 
@@ -85,8 +86,8 @@ ZERO = [0, 0.0, -0.0, Fraction(0), Decimal(0), Decimal("-0"), np.float32(0), Odd
 TOO_SMALL = [Fraction(1, 10**400), Decimal("1e-400")]
 
 
-@pytest.mark.parametrize("read", [positive, non_negative, real])
-@pytest.mark.parametrize(("value", "expected"), READ, ids=kind)
+@each("read", [positive, non_negative, real])
+@each(("value", "expected"), READ)
 def test_read_number_of_any_kind_gives_its_exact_fraction(read, value, expected):
     """P22: Every real number is read exactly, a float as the fraction it was meant as."""
     number = read(value, "cost")
@@ -96,7 +97,7 @@ def test_read_number_of_any_kind_gives_its_exact_fraction(read, value, expected)
     assert {type(number.numerator), type(number.denominator)} == {int}
 
 
-@pytest.mark.parametrize("value", ZERO, ids=kind)
+@each("value", ZERO)
 def test_read_zero_is_refused_only_where_it_means_nothing(value):
     """P22: A level or a timeout may be 0; a capacity, a rate or a cost may not."""
     assert (non_negative(value, "level"), real(value, "step")) == (0, 0)
@@ -104,7 +105,7 @@ def test_read_zero_is_refused_only_where_it_means_nothing(value):
         positive(value, "cost")
 
 
-@pytest.mark.parametrize("value", NEGATIVE, ids=kind)
+@each("value", NEGATIVE)
 def test_read_negative_number_is_refused_where_it_means_nothing(value):
     """P22: Only a step of a test's clock may be negative, and is read exactly."""
     assert real(value, "step") == Fraction(value)
@@ -114,8 +115,8 @@ def test_read_negative_number_is_refused_where_it_means_nothing(value):
         non_negative(value, "level")
 
 
-@pytest.mark.parametrize("read", [positive, non_negative, real])
-@pytest.mark.parametrize("value", NO_NUMBERS, ids=kind)
+@each("read", [positive, non_negative, real])
+@each("value", NO_NUMBERS)
 def test_read_what_is_no_number_raises_type_error(read, value):
     """P22: What is no real number, bool included, gets a TypeError that names kind and remedy."""
     with pytest.raises(TypeError, match=r"^cost must be a real number such as 2, 0\.5") as caught:
@@ -124,23 +125,23 @@ def test_read_what_is_no_number_raises_type_error(read, value):
     assert str(caught.value).endswith(f" ({type(value).__name__})")
 
 
-@pytest.mark.parametrize("read", [positive, non_negative, real])
-@pytest.mark.parametrize("value", NOT_FINITE, ids=kind)
+@each("read", [positive, non_negative, real])
+@each("value", NOT_FINITE)
 def test_read_number_that_is_not_finite_raises_value_error(read, value):
     """P22: NaN and the infinities of every numeric type get a ValueError."""
     with pytest.raises(ValueError, match=r"^cost must be finite, got "):
         read(value, "cost")
 
 
-@pytest.mark.parametrize("read", [positive, non_negative, real])
-@pytest.mark.parametrize("value", [Decimal("sNaN"), Decimal("1e400")])
+@each("read", [positive, non_negative, real])
+@each("value", [Decimal("sNaN"), Decimal("1e400")])
 def test_read_decimal_no_float_can_hold_raises_value_error(read, value):
     """P22: A Decimal that cannot be compared or converted is refused like any other."""
     with pytest.raises(ValueError):
         read(value, "cost")
 
 
-@pytest.mark.parametrize("value", TOO_LARGE, ids=kind)
+@each("value", TOO_LARGE)
 def test_read_number_beyond_floats_raises_a_short_value_error(value):
     """P22: An int of any length is refused with a message that does not print it."""
     with pytest.raises(ValueError, match=r"^step must be at most 1\.8e308, got ") as caught:
@@ -149,8 +150,8 @@ def test_read_number_beyond_floats_raises_a_short_value_error(value):
     assert len(str(caught.value)) < 100
 
 
-@pytest.mark.parametrize("read", [positive, non_negative, real])
-@pytest.mark.parametrize("value", TOO_SMALL, ids=kind)
+@each("read", [positive, non_negative, real])
+@each("value", TOO_SMALL)
 def test_read_number_below_the_smallest_float_raises_value_error(read, value):
     """P22: A positive number whose float would be 0 is told so."""
     with pytest.raises(ValueError, match=r"^cost must be at least 5e-324 if it is above 0"):
@@ -177,14 +178,14 @@ def test_read_number_of_a_foreign_kind_goes_by_its_float():
     assert positive(Exact(), "cost") == Fraction(0.1)
 
 
-@pytest.mark.parametrize("value", [1, 2**53 - 1, 2**53, 2**53 + 1, 0.5, 1.0, float(2**53), 1e300])
+@each("value", [1, 2**53 - 1, 2**53, 2**53 + 1, 0.5, 1.0, float(2**53), 1e300])
 def test_read_plain_number_is_the_same_by_every_way(value):
     """P22: What is read quickly is read as it is otherwise, and an int as the float it equals."""
     assert positive(value, "cost") == real(value, "cost") == Fraction(value)
     assert type(positive(value, "cost").numerator) is int
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "message"),
     [
         (-1, "capacity must be above 0, got -1"),
@@ -192,7 +193,6 @@ def test_read_plain_number_is_the_same_by_every_way(value):
         (math.nan, "capacity must be finite, got nan"),
         (10**400, "capacity must be at most 1.8e308, got an int of 1329 bits"),
     ],
-    ids=kind,
 )
 def test_refuse_number_names_it_and_its_value(value, message):
     """P22: The message says which argument is wrong, how, and what was given."""
@@ -202,7 +202,7 @@ def test_refuse_number_names_it_and_its_value(value, message):
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("value", [[10**5000], {1: 10**5000}], ids=kind)
+@each("value", [[10**5000], {1: 10**5000}])
 def test_read_container_of_a_huge_int_raises_type_error(value):
     """P22: A value that Python itself refuses to print is refused for what it is."""
     with pytest.raises(TypeError, match=r"^cost must be a real number"):

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 
+from each import each
 from rate_limiter import BucketGroup, RateLimiter, RateLimitExceeded, TokenBucket
 from rate_limiter.testing import ManualClock
 
@@ -22,7 +23,7 @@ def level(bucket):
     return bucket.capacity - owed
 
 
-@pytest.mark.parametrize(
+@each(
     ("taken", "settled", "expected"),
     [
         (4, [4], 6),
@@ -92,7 +93,7 @@ def test_settle_below_moves_the_line_up():
     assert [reservation.delay for reservation in waiting] == [2, 4]
 
 
-@pytest.mark.parametrize("correct", [lambda p: p.settle(4), lambda p: p.refund()])
+@each("correct", [lambda p: p.settle(4), lambda p: p.refund()])
 def test_correct_wakes_a_waiting_thread(correct):
     """P9: A sleeping thread leaves in the moment in which a permit gives its tokens back."""
     limiter, left = make_limiter(), threading.Event()
@@ -121,7 +122,7 @@ def test_correct_wakes_a_waiting_task():
     assert asyncio.run(main()) == (0, 0)
 
 
-@pytest.mark.parametrize("how", ["with", "async with", "await"])
+@each("how", ["with", "async with", "await"])
 def test_settle_in_every_kind_of_block(how):
     """A permit is settled and refunded alike however it was entered."""
     limiter = make_limiter()
@@ -177,9 +178,9 @@ def test_correct_a_permit_before_entering_raises():
     assert level(limiter.bucket) == 5
 
 
-@pytest.mark.parametrize("correct", [lambda p: p.settle(1), lambda p: p.refund()])
-@pytest.mark.parametrize("policy", [{"block": False}, {"timeout": 1}])
-@pytest.mark.parametrize("in_task", [False, True])
+@each("correct", [lambda p: p.settle(1), lambda p: p.refund()])
+@each("policy", [{"block": False}, {"timeout": 1}])
+@each("in_task", [False, True])
 def test_correct_a_permit_that_was_refused_raises(correct, policy, in_task):
     """P1: A permit that was refused has taken nothing, so it can give nothing back."""
     limiter = make_limiter(**policy)
@@ -196,7 +197,7 @@ def test_correct_a_permit_that_was_refused_raises(correct, policy, in_task):
     assert level(limiter.bucket) == 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("actual", "error"),
     [
         (-1, ValueError),
@@ -223,7 +224,7 @@ def test_settle_with_bad_input_changes_nothing(actual, error):
     assert level(limiter.bucket) == 7
 
 
-@pytest.mark.parametrize(
+@each(
     ("capacity", "rate", "settled", "expected"),
     [
         (20, None, 1, 9),
@@ -261,7 +262,7 @@ def make_group_limiter():
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("settled", "requests", "tokens"),
     [
         ([{"tokens": 1_312}], 9, 688),
@@ -291,7 +292,7 @@ def test_settle_group_on_a_bucket_that_paid_nothing_charges_it():
     assert [level(b) for b in limiter.bucket.buckets.values()] == [9, 1_960]
 
 
-@pytest.mark.parametrize(
+@each(
     ("actual", "match"),
     [({}, "at least one"), ({"token": 1}, "'token'"), ({"requests": 0, "tokens": -1}, "0 or more")],
 )
@@ -306,8 +307,8 @@ def test_settle_group_with_bad_input_changes_nothing(actual, match):
     assert [level(b) for b in limiter.bucket.buckets.values()] == [9, 1_100]
 
 
-@pytest.mark.parametrize("taken", [1, {"tokens": 1}])
-@pytest.mark.parametrize("more", [0, 0.5])
+@each("taken", [1, {"tokens": 1}])
+@each("more", [0, 0.5])
 def test_settle_beyond_100_years_raises_and_charges_nothing(taken, more):
     """P22: Nobody owes more than comes back in 100 years, whole or not, alone or in a group."""
     bucket = TokenBucket(10, 1, clock=ManualClock())

@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from each import each
 from rate_limiter import TokenBucket
 from rate_limiter.testing import ManualClock
 
@@ -27,7 +28,7 @@ def make(capacity=5, rate=1, *, base=0, **kwargs):
     return TokenBucket(capacity, rate, clock=clock, **kwargs), clock
 
 
-@pytest.mark.parametrize(
+@each(
     ("initial_tokens", "expected"),
     [
         *((None, 5), (0, 0), (0.0, 0), (5, 5), (2.5, 2.5), (Fraction(1, 4), 0.25)),
@@ -41,14 +42,13 @@ def test_create_bucket_holds_its_initial_tokens(initial_tokens, expected):
     assert bucket.available_tokens == expected
 
 
-@pytest.mark.parametrize("name", ["capacity", "tokens_per_second", "initial_tokens"])
-@pytest.mark.parametrize(
+@each("name", ["capacity", "tokens_per_second", "initial_tokens"])
+@each(
     ("value", "error"),
     [
         *((-1, ValueError), (math.nan, ValueError), (math.inf, ValueError), (10**400, ValueError)),
         *((True, TypeError), ("1", TypeError), (1j, TypeError), ([1], TypeError)),
     ],
-    ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_create_bucket_with_a_bad_number_names_the_argument(name, value, error):
     """P22: The error says which of the arguments is wrong."""
@@ -58,15 +58,15 @@ def test_create_bucket_with_a_bad_number_names_the_argument(name, value, error):
         TokenBucket(**arguments)
 
 
-@pytest.mark.parametrize("value", [0, 0.0, Decimal(0)])
-@pytest.mark.parametrize("name", ["capacity", "tokens_per_second"])
+@each("value", [0, 0.0, Decimal(0)])
+@each("name", ["capacity", "tokens_per_second"])
 def test_create_bucket_that_could_hold_or_gain_nothing_raises(name, value):
     """P22: A capacity or a rate of 0 is refused."""
     with pytest.raises(ValueError, match=f"^{name} must be above 0, got "):
         TokenBucket(**{"capacity": 5, "tokens_per_second": 1, name: value})
 
 
-@pytest.mark.parametrize("value", [5.001, 6, 10**300])
+@each("value", [5.001, 6, 10**300])
 def test_create_bucket_with_more_tokens_than_it_holds_raises(value):
     """P4: A bucket cannot start above its capacity."""
     with pytest.raises(
@@ -81,14 +81,14 @@ def test_create_bucket_with_a_rate_in_words_points_to_from_rate():
         TokenBucket(10, "100/minute")
 
 
-@pytest.mark.parametrize("clock", [time, time.monotonic, 0, "clock", object(), [1]])
+@each("clock", [time, time.monotonic, 0, "clock", object(), [1]])
 def test_create_bucket_on_what_is_no_clock_raises(clock):
     """What cannot tell the time and sleep is refused when the bucket is made."""
     with pytest.raises(TypeError, match=r"^clock must have now\(\), .*ManualClock has; got "):
         TokenBucket(5, 1, clock=clock)
 
 
-@pytest.mark.parametrize(
+@each(
     ("rate", "kwargs", "expected"),
     [
         ("100/minute", {}, (100, 100 / 60, 100)),
@@ -110,7 +110,7 @@ def test_create_bucket_from_rate_makes_the_subclass():
     assert type(MailBucket.from_rate("10/second", 2)) is MailBucket
 
 
-@pytest.mark.parametrize(
+@each(
     ("rate", "args", "error"),
     [
         ("10/fortnight", (), ValueError),
@@ -125,9 +125,9 @@ def test_create_bucket_from_a_bad_rate_raises(rate, args, error):
         TokenBucket.from_rate(rate, *args)
 
 
-@pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("rate", [1, 3, 0.7, 100 / 60, math.pi, 1e-6, 1e9])
-@pytest.mark.parametrize("cost", [1, 1 / 3, 0.1, 4.75])
+@each("base", BASES)
+@each("rate", [1, 3, 0.7, 100 / 60, math.pi, 1e-6, 1e9])
+@each("cost", [1, 1 / 3, 0.1, 4.75])
 def test_allow_at_retry_after_succeeds_and_a_nanosecond_earlier_fails(base, rate, cost):
     """P6: The time to retry is sufficient and tight to one nanosecond, on any clock."""
     bucket, clock = make(rate=rate, base=base, initial_tokens=0)
@@ -142,7 +142,7 @@ def test_allow_at_retry_after_succeeds_and_a_nanosecond_earlier_fails(base, rate
     assert bucket.allow(cost)
 
 
-@pytest.mark.parametrize("base", BASES)
+@each("base", BASES)
 def test_call_on_a_clock_with_any_base_gives_the_same_results(base):
     """P8: Only differences of the clock matter, never its value."""
 
@@ -156,7 +156,7 @@ def test_call_on_a_clock_with_any_base_gives_the_same_results(base):
     assert list(results(base)) == list(results(0))
 
 
-@pytest.mark.parametrize(
+@each(
     "steps",
     [
         [(0, 5, True), (-10, 0.1, False), (10, 0.1, False), (1, 1, True), (0, 0.1, False)],
@@ -185,7 +185,7 @@ def test_refund_above_capacity_before_the_clock_steps_back_mints_nothing():
     assert not bucket.allow(0.1)
 
 
-@pytest.mark.parametrize("jump", [5, 86_400, 10**9])
+@each("jump", [5, 86_400, 10**9])
 def test_allow_after_a_forward_jump_finds_the_bucket_full_once(jump):
     """P8: However far the clock jumps, the bucket fills, and no more."""
     bucket, clock = make(initial_tokens=0)
@@ -195,7 +195,7 @@ def test_allow_after_a_forward_jump_finds_the_bucket_full_once(jump):
     assert [bucket.allow() for _ in range(7)] == [True] * 5 + [False] * 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("capacity", "rate", "elapsed"),
     [
         (5, 1, 2_000_000_001),
@@ -216,7 +216,7 @@ def test_allow_what_is_available_is_admitted(capacity, rate, elapsed):
     assert bucket.allow(bucket.available_tokens)
 
 
-@pytest.mark.parametrize(
+@each(
     ("bucket", "expected"),
     [
         (
@@ -234,8 +234,8 @@ def test_represent_bucket_shows_terms_and_level(bucket, expected):
     assert repr(bucket) == expected
 
 
-@pytest.mark.parametrize("kind", [TokenBucket, MailBucket])
-@pytest.mark.parametrize(
+@each("kind", [TokenBucket, MailBucket])
+@each(
     "duplicate",
     [
         copy.copy,

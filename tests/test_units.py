@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from each import each
 from rate_limiter.clock import CENTURY
 from rate_limiter.rates import real
 from rate_limiter.units import Limit, exact_tokens, read_cost, read_limit, read_use, units_of
@@ -17,7 +18,7 @@ TERMS = [(1, 1), (5, 0.5), (10, 100 / 60), (2.5, 1e-6), (1000, 1e9), (3, math.pi
 ODD = Limit(Fraction(5), Fraction(math.pi))
 
 
-@pytest.mark.parametrize(("capacity", "rate"), TERMS)
+@each(("capacity", "rate"), TERMS)
 def test_make_limit_finds_units_without_remainder(capacity, rate):
     """P3: The rate and the capacity are whole numbers of units, so no fraction is dropped."""
     limit = read_limit(capacity, rate)
@@ -27,7 +28,7 @@ def test_make_limit_finds_units_without_remainder(capacity, rate):
     assert {type(limit.scale), type(limit.span), type(limit.unit)} == {int}
 
 
-@pytest.mark.parametrize(("capacity", "rate"), TERMS)
+@each(("capacity", "rate"), TERMS)
 def test_read_limit_gives_back_the_floats_of_the_caller(capacity, rate):
     """What a bucket was made with is what it says it has."""
     limit = read_limit(capacity, rate)
@@ -35,14 +36,14 @@ def test_read_limit_gives_back_the_floats_of_the_caller(capacity, rate):
     assert (limit.capacity, limit.tokens_per_second) == (capacity, rate)
 
 
-@pytest.mark.parametrize(("capacity", "rate"), TERMS)
-@pytest.mark.parametrize("parts", [*range(1, 11), 12, 60, 100, 1000, 3600, 10**9])
+@each(("capacity", "rate"), TERMS)
+@each("parts", [*range(1, 11), 12, 60, 100, 1000, 3600, 10**9])
 def test_make_limit_divides_a_token_into_the_parts_people_use(capacity, rate, parts):
     """P2: A tenth, a third or a nano-token is a whole number of units at any rate."""
     assert read_limit(capacity, rate).unit % parts == 0
 
 
-@pytest.mark.parametrize(("capacity", "head_start"), [(5, 4), (1, 0), (0.5, 0)])
+@each(("capacity", "head_start"), [(5, 4), (1, 0), (0.5, 0)])
 def test_make_limit_knows_how_long_before_it_is_full_a_token_is_there(capacity, head_start):
     """P36: A pause ends with one token, or all of a smaller capacity."""
     limit = read_limit(capacity, 1)
@@ -51,7 +52,7 @@ def test_make_limit_knows_how_long_before_it_is_full_a_token_is_there(capacity, 
     assert limit.slack == (capacity - 1) * TOKEN
 
 
-@pytest.mark.parametrize("capacity", [10, 1 / 3, 2**60])
+@each("capacity", [10, 1 / 3, 2**60])
 def test_make_limit_of_100_years_is_the_longest(capacity):
     """P22: A bucket may take 100 years to fill, to the nanosecond, and no longer."""
     capacity = Fraction(capacity)
@@ -62,7 +63,7 @@ def test_make_limit_of_100_years_is_the_longest(capacity):
         Limit(capacity, longest * (1 - Fraction(1, 10**30)))
 
 
-@pytest.mark.parametrize(
+@each(
     ("capacity", "rate", "error"),
     [
         *((0, 1, ValueError), (1, 0, ValueError), (-1, 1, ValueError), (1, math.inf, ValueError)),
@@ -93,7 +94,7 @@ def test_change_limit_keeps_what_is_not_changed():
     assert limit.changed(None, Fraction(1), 11).unit % 11 == 0
 
 
-@pytest.mark.parametrize(
+@each(
     ("tokens", "expected"),
     [
         *((1, TOKEN), (2, 2 * TOKEN), (1.0, TOKEN), (0.1, TOKEN // 10), (1 / 3, TOKEN // 3)),
@@ -122,9 +123,9 @@ def test_convert_cost_of_one_kind_is_not_taken_for_another():
     assert limit.cost(0.5) == TOKEN // 2
 
 
-@pytest.mark.parametrize("capacity", [1, 5, 0.5])
-@pytest.mark.parametrize("parts", [7, 11, 13, 17, 97, 1009, 100_003, 1_000_003])
-@pytest.mark.parametrize("kind", [Fraction, float])
+@each("capacity", [1, 5, 0.5])
+@each("parts", [7, 11, 13, 17, 97, 1009, 100_003, 1_000_003])
+@each("kind", [Fraction, float])
 def test_convert_cost_that_divides_the_capacity_fits_as_often(capacity, parts, kind):
     """P2: So many parts of the capacity fit into it, and one part more does not."""
     limit = read_limit(capacity, 1)
@@ -132,19 +133,19 @@ def test_convert_cost_that_divides_the_capacity_fits_as_often(capacity, parts, k
     assert limit.span // limit.cost(kind(Fraction(capacity) / parts)) == parts
 
 
-@pytest.mark.parametrize("tokens", [0, 0.0, Decimal(0), Fraction(0), 3, 0.1, 2**60])
+@each("tokens", [0, 0.0, Decimal(0), Fraction(0), 3, 0.1, 2**60])
 def test_read_use_takes_what_a_cost_is_or_nothing(tokens):
     """P22: What has been used may be nothing; otherwise it is read as a cost."""
     assert read_use(tokens) == real(tokens, "tokens")
 
 
-@pytest.mark.parametrize("tokens", [2, 2.0, Fraction(2), Decimal(2)])
+@each("tokens", [2, 2.0, Fraction(2), Decimal(2)])
 def test_read_whole_cost_gives_an_int(tokens):
     """Whole numbers are ints, which are much quicker."""
     assert (read_cost(tokens), type(read_cost(tokens))) == (2, int)
 
 
-@pytest.mark.parametrize(
+@each(
     ("tokens", "error"),
     [
         *((-1, ValueError), (-0.5, ValueError), (-1e-300, ValueError), (math.nan, ValueError)),
@@ -152,16 +153,15 @@ def test_read_whole_cost_gives_an_int(tokens):
         *((True, TypeError), (False, TypeError), ("1", TypeError), (None, TypeError)),
         ({"requests": 1}, TypeError),
     ],
-    ids=repr,
 )
-@pytest.mark.parametrize("read", [read_cost, read_use, read_limit(5, 1).cost])
+@each("read", [read_cost, read_use, read_limit(5, 1).cost])
 def test_read_what_is_no_number_of_tokens_raises(read, tokens, error):
     """P22: What is no number of tokens is refused by its name."""
     with pytest.raises(error, match=r"^tokens must be |takes a number of tokens.*BucketGroup"):
         read(tokens)
 
 
-@pytest.mark.parametrize("zero", [0, 0.0, -0.0, Fraction(0), Decimal("-0")])
+@each("zero", [0, 0.0, -0.0, Fraction(0), Decimal("-0")])
 def test_read_cost_of_nothing_raises(zero):
     """P22: A cost is above 0."""
     with pytest.raises(ValueError, match="tokens must be above 0"):

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 from stub_api import Reply
 
+from each import each
 from rate_limiter import BucketGroup, KeyedRateLimiter, RateLimiter, RateLimitExceeded, TokenBucket
 from rate_limiter.instrumentation import Event, set_hooks
 from rate_limiter.testing import ManualClock
@@ -182,7 +183,7 @@ class Later:
         yield
 
 
-@pytest.mark.parametrize(
+@each(
     ("option", "function"),
     [
         ("key", lambda request: []),
@@ -206,7 +207,7 @@ def test_return_of_a_wrong_type_is_refused(caller, api, url, clock, option, func
     assert limiters["127.0.0.1"].bucket.available_tokens == 10
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "error", "words"),
     [
         ({"limiter": None}, TypeError, "a RateLimiter or a KeyedRateLimiter, got None"),
@@ -235,7 +236,7 @@ def test_refuse_arguments_that_make_no_sense(caller, options, error, words):
         pass
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "error", "words"),
     [
         ({"key": later}, TypeError, "key must be a plain function"),

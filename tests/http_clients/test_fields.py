@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import http_sf
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from each import each
 from rate_limiter.http.headers.fields import Item, Token, read_dictionary, read_list
 
 FIELDS = [
@@ -97,7 +97,7 @@ def value_of(value):
     return value
 
 
-@pytest.mark.parametrize("text", FIELDS)
+@each("text", FIELDS)
 def test_read_field_as_the_oracle_does(text):
     """P43: Each form is read, and refused, as http-sf does."""
     assert read_list(text) == by_the_oracle(text, "list")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from requests.structures import CaseInsensitiveDict
 
+from each import each
 from rate_limiter.http import retry_after
 
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, as RFC 9110 writes it
@@ -198,14 +199,14 @@ def test_read_429_finds_what_it_asks_for(headers, seconds):
     assert retry_after(429, headers, NOW) == (None if seconds is None else pytest.approx(seconds))
 
 
-@pytest.mark.parametrize("value", MALFORMED)
+@each("value", MALFORMED)
 def test_read_malformed_value_is_as_if_it_were_not_there(value):
     """P43: A Retry-After that is none asks for nothing, and leaves what else is there."""
     assert retry_after(429, {"Retry-After": value}, NOW) is None
     assert retry_after(429, {"Retry-After": value, "RateLimit": '"a";r=0;t=3'}, NOW) == 3
 
 
-@pytest.mark.parametrize(
+@each(
     ("reset", "seconds"),
     [
         ("1700000030", 30),
@@ -224,7 +225,7 @@ def test_read_epoch_counts_from_the_response(reset, seconds):
     assert retry_after(429, {"X-RateLimit-Reset": reset}, 1.7e9) == seconds
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "headers", "seconds"),
     [
         (503, {"Retry-After": "5"}, 5),
@@ -295,9 +296,7 @@ def test_read_headers_of_the_standard_library():
     assert retry_after(429, message) == 5
 
 
-@pytest.mark.parametrize(
-    "headers", [None, 5, "Retry-After: 5", [1, 2], [("a",)], [None], {1: None}]
-)
+@each("headers", [None, 5, "Retry-After: 5", [1, 2], [("a",)], [None], {1: None}])
 def test_read_what_are_no_headers_says_nothing(headers):
     """P43: Whatever is given instead of headers, nothing is raised."""
     assert retry_after(429, headers) is None
@@ -321,7 +320,7 @@ def test_read_date_without_a_date_goes_by_the_machine():
     assert retry_after(429, {"Retry-After": at}) == pytest.approx(99, abs=2)
 
 
-@pytest.mark.parametrize(
+@each(
     ("year", "now", "seconds"),
     [
         ("94", NOW, 120),

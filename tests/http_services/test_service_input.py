@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from service_worlds import WORLDS, ask, http_scope
 
+from each import each
 from rate_limiter import (
     BucketGroup,
     CostExceedsCapacity,
@@ -32,7 +33,7 @@ def available(limiters):
     return limiters["10.0.0.1"].bucket.available_tokens
 
 
-@pytest.mark.parametrize(
+@each(
     "limiters",
     [
         TokenBucket(1, 1),
@@ -49,7 +50,7 @@ def test_make_service_of_no_limiter_is_a_type_error(world, limiters):
         world.limit(limiters)
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
+@each("dry_run", [True, False])
 def test_make_service_of_limiters_that_wait_is_refused_unless_asked_for(world, dry_run):
     """A limiter that waits would pile requests up; the error says both remedies."""
     keyed = KeyedRateLimiter.from_rate("3/minute", dry_run=dry_run)
@@ -65,15 +66,15 @@ def test_make_service_that_waits_of_limiters_that_refuse_is_refused(world, limit
         world.limit(limiters, block=True)
 
 
-@pytest.mark.parametrize("name", ["block", "dry_run"])
-@pytest.mark.parametrize("value", [None, 1, "yes"])
+@each("name", ["block", "dry_run"])
+@each("value", [None, 1, "yes"])
 def test_make_service_with_no_bool_is_a_type_error(world, limiters, name, value):
     """Switches are True or False."""
     with pytest.raises(TypeError, match=f"{name} must be True or False"):
         world.limit(limiters, **{name: value})
 
 
-@pytest.mark.parametrize("name", ["", "a\r\nSet-Cookie: a=b", "größe", "\x00"])
+@each("name", ["", "a\r\nSet-Cookie: a=b", "größe", "\x00"])
 def test_make_service_with_an_unwritable_name_is_a_value_error(world, limiters, name):
     """P44: A name that header fields cannot hold is refused at once."""
     with pytest.raises(ValueError, match="name must be printable ASCII"):
@@ -86,7 +87,7 @@ def test_make_service_with_no_name_is_a_type_error(world, limiters):
         world.limit(limiters, name=5)
 
 
-@pytest.mark.parametrize(
+@each(
     ("cost", "error"),
     [
         (0, ValueError),
@@ -108,8 +109,8 @@ def test_make_service_with_no_cost_is_refused(world, limiters, cost, error):
         world.limit(limiters, cost=cost)
 
 
-@pytest.mark.parametrize("name", ["key", "body"])
-@pytest.mark.parametrize("value", ["user", 5, a_generator])
+@each("name", ["key", "body"])
+@each("value", ["user", 5, a_generator])
 def test_make_service_with_no_function_is_a_type_error(world, limiters, name, value):
     """What is called is a function."""
     with pytest.raises(TypeError, match=f"{name} must be a"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from malformed import MALFORMED
 from script_twins import Twins, without_fast_path
 
+from each import each
 from rate_limiter.redis.script import SOURCE, answer_of, request, sha_of
 from rate_limiter.shared import algorithm
 from rate_limiter.shared.failures import TooMuch
@@ -170,7 +171,7 @@ def test_crowd_a_line_tells_the_next_its_time(client, make_twins):
     assert [held.place.due > 0 for held in twins.held] == [False, True, True]
 
 
-@pytest.mark.parametrize("text", MALFORMED)
+@each("text", MALFORMED)
 @pytest.mark.parametrize("source", [SOURCE, without_fast_path()], ids=["fast", "slow"])
 def test_find_what_is_no_bucket_says_so_and_changes_nothing(client, name, source, text):
     """P33: A value that is not that of a bucket is CORRUPT for every question, and stays."""

@@ -10,6 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from redis_worlds import SLOW, WORLDS, about, expires_at, name_of
 
+from each import each
 from rate_limiter import (
     BackendError,
     BucketGroup,
@@ -101,8 +102,8 @@ def state(client, name):
     return lambda: (client.get(key), expires_at(client, key))
 
 
-@pytest.mark.parametrize(("value", "error"), [*REFUSED, *NONE], ids=kind)
-@pytest.mark.parametrize("argument", ["capacity", "tokens_per_second"])
+@each(("value", "error"), [*REFUSED, *NONE])
+@each("argument", ["capacity", "tokens_per_second"])
 def test_make_bucket_with_what_is_no_number_names_the_argument(world, argument, value, error):
     """P22: A bucket is not made with such a number, in the words of a bucket in memory."""
     terms = {"capacity": 10, "tokens_per_second": 1, argument: value}
@@ -121,7 +122,7 @@ def test_make_bucket_with_any_kind_of_number_takes_it(world, name, value):
     assert 0.9 < world.run(bucket.retry_after(value)) <= 1
 
 
-@pytest.mark.parametrize(("value", "error"), REFUSED, ids=kind)
+@each(("value", "error"), REFUSED)
 def test_configure_or_make_from_rate_with_what_is_no_number_refuses_it(bucket, world, value, error):
     """P22: A limit that is refused later is not changed; a rate in words has no such capacity."""
     for argument in ("capacity", "tokens_per_second"):
@@ -139,14 +140,14 @@ def test_create_bucket_with_a_rate_in_words_points_to_from_rate(world):
         world.bucket_type(world.make_client(), "name", 10, "5/second")
 
 
-@pytest.mark.parametrize("rate", ["fast", "0/second", "5/fortnight", "5", "-5/second", "1e3/s", ""])
+@each("rate", ["fast", "0/second", "5/fortnight", "5", "-5/second", "1e3/s", ""])
 def test_make_from_rate_with_words_that_say_none_shows_the_forms(world, rate):
     """P23: What is no rate in words is refused with examples of what is one."""
     with pytest.raises(ValueError, match=r"'10/second', '100 per minute' or '5 per 10 seconds'"):
         world.bucket_type.from_rate(world.make_client(), "name", rate)
 
 
-@pytest.mark.parametrize(("value", "error"), [*REFUSED, *NONE], ids=kind)
+@each(("value", "error"), [*REFUSED, *NONE])
 def test_ask_for_what_is_no_cost_raises_and_changes_nothing(world, bucket, state, value, error):
     """P22: Every way to name a cost refuses the same values, and leaves the server as it was."""
     run, before = world.run, state()
@@ -177,7 +178,7 @@ def test_ask_for_any_kind_of_number_counts_it(world, bucket, value):
     assert run(bucket.available_tokens) == about(0)
 
 
-@pytest.mark.parametrize(("value", "error"), [*NEGATIVE, *NONE], ids=kind)
+@each(("value", "error"), [*NEGATIVE, *NONE])
 def test_settle_or_pause_with_what_is_no_amount_raises_and_changes_nothing(
     world, bucket, state, value, error
 ):
@@ -212,7 +213,7 @@ def test_settle_or_pause_with_nothing_is_fine(world, bucket, nothing):
     assert run(bucket.available_tokens) == about(5)
 
 
-@pytest.mark.parametrize(("value", "error"), NO_NUMBERS, ids=kind)
+@each(("value", "error"), NO_NUMBERS)
 def test_wait_with_a_meaningless_timeout_raises_and_changes_nothing(
     world, bucket, state, value, error
 ):
@@ -251,7 +252,7 @@ def test_wait_with_any_timeout_takes_what_is_there(world, bucket, timeout):
     assert world.run(bucket.available_tokens) == about(3)
 
 
-@pytest.mark.parametrize(
+@each(
     ("capacity", "rate", "words"),
     [
         (1, 1e-300, "capacity must be at most what comes back in 100 years, got 1 at 1e-300"),
@@ -266,7 +267,6 @@ def test_wait_with_any_timeout_takes_what_is_there(world, bucket, timeout):
         (1e-300, 1, "capacity must be at least .*, got 1e-300"),
         (1e-15, 1, "capacity must be at least 1.59e-08 at this rate, got 1e-15"),
     ],
-    ids=str,
 )
 def test_make_or_configure_beyond_what_can_be_counted_says_what_is_too_much(
     world, bucket, capacity, rate, words
@@ -328,7 +328,7 @@ def test_make_terms_of_a_nearly_round_rate_divides_tokens_as_finely_as_of_others
     assert Fraction(terms.scale * 10**6, terms.unit) / Fraction(rate) == pytest.approx(1, abs=1e-15)
 
 
-@pytest.mark.parametrize(
+@each(
     ("tokens", "shown"),
     [
         (1.01 * CENTURY * SLOW, "3187317.6"),
@@ -374,7 +374,7 @@ def test_settle_with_more_than_comes_back_in_a_century_names_the_value(
     assert state() == before
 
 
-@pytest.mark.parametrize("seconds", [1.01 * CENTURY, 1e300, 10**300])
+@each("seconds", [1.01 * CENTURY, 1e300, 10**300])
 def test_pause_for_more_than_a_century_names_the_value(world, bucket, state, seconds):
     """P22: A pause that nobody would wait for is a mistake."""
     before = state()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schedules import FOREVER, SECOND, START, Texts, World
 
+from each import each
 from rate_limiter.shared import algorithm, line
 from rate_limiter.shared.algorithm import answer
 from rate_limiter.shared.failures import TooMuch
@@ -474,19 +475,19 @@ CAREFUL = [
 ]
 
 
-@pytest.mark.parametrize("text", CAREFUL)
-@pytest.mark.parametrize("now", [1_790_000_000_123_457, 2**53 - 10])
-@pytest.mark.parametrize("longest", [-1, 0, SECOND, FOREVER])
-@pytest.mark.parametrize("tokens", [Fraction(1, 10**9), Fraction(1, 3), 1, 10, 11])
+@each("text", CAREFUL)
+@each("now", [1_790_000_000_123_457, 2**53 - 10])
+@each("longest", [-1, 0, SECOND, FOREVER])
+@each("tokens", [Fraction(1, 10**9), Fraction(1, 3), 1, 10, 11])
 def test_take_at_once_is_as_the_rest_says(monkeypatch, text, now, longest, tokens):
     """P35: The short way of a take and the long one come to the same."""
     limit = Limit(b"key", Terms(10, 5))
     question = Question("take", [(limit, limit.terms.cost(tokens))], longest)
 
     quick = outcome(question, text, now)
-    monkeypatch.setattr(algorithm, "_take_at_once", lambda *_: None)
-
-    assert outcome(question, text, now) == quick
+    with monkeypatch.context() as patched:
+        patched.setattr(algorithm, "_take_at_once", lambda *_: None)
+        assert outcome(question, text, now) == quick
 
 
 def outcome(question, text, now):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from malformed import MALFORMED
 
+from each import each
 from rate_limiter.shared.algorithm import answer
 from rate_limiter.shared.failures import BucketFailure
 from rate_limiter.shared.state import State, Waiting, read, restate, written
@@ -34,7 +35,7 @@ def retry_after(text, limit, tokens=1, now=NOW):
     return ask("take", text, limit, tokens, -1, now=now)[0].wait / SECOND
 
 
-@pytest.mark.parametrize("limit", LIMITS, ids=str)
+@each("limit", LIMITS)
 def test_write_and_read_a_state_keeps_it(limit):
     """P35: Whatever a bucket is like, its text says all of it."""
     terms = Terms(*limit)
@@ -74,8 +75,8 @@ def test_write_a_state_looks_as_documented():
     assert written(State(terms, -terms.scale), terms) == "-000000000000001:189e3::10"
 
 
-@pytest.mark.parametrize("limit", [(10, 5), (10, 3)], ids=str)
-@pytest.mark.parametrize("text", MALFORMED)
+@each("limit", [(10, 5), (10, 3)])
+@each("text", MALFORMED)
 def test_read_what_is_no_bucket_is_refused(text, limit):
     """P33: Any other text is a failure of this bucket, whatever is asked of it."""
     with pytest.raises(BucketFailure, match="is not that of a bucket"):
@@ -91,7 +92,7 @@ def test_read_nothing_is_a_full_bucket():
     assert read(None, terms, NOW) == State(terms, NOW * terms.scale)
 
 
-@pytest.mark.parametrize(
+@each(
     ("old", "taken", "new", "tokens", "seconds"),
     [
         ((600, 10), 600, (6, 0.1), 1, 10),

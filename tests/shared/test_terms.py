@@ -6,13 +6,14 @@ from fractions import Fraction
 
 import pytest
 
+from each import each
 from rate_limiter.shared.terms import LONGEST, Terms, pair, short
 
 RATES = [5, 3, 1e-5, 1e9, 10**18, math.pi, 0.1, Fraction(1, 8_640), Fraction(1234567, 60)]
 CENTURY = LONGEST // 10**6
 
 
-@pytest.mark.parametrize("rate", RATES, ids=str)
+@each("rate", RATES)
 def test_make_terms_keeps_the_rate_in_numbers_that_a_double_holds(rate):
     """P3: The units of a token and of a microsecond are the rate, and fit."""
     terms = Terms(10_000, rate)
@@ -24,7 +25,7 @@ def test_make_terms_keeps_the_rate_in_numbers_that_a_double_holds(rate):
     assert terms.text.encode() == terms.words[0]
 
 
-@pytest.mark.parametrize("capacity", [0.1, 1, 2.5, 10**17], ids=str)
+@each("capacity", [0.1, 1, 2.5, 10**17])
 def test_make_terms_of_any_capacity_says_it_in_the_text(capacity):
     """P35: The text of a limit is what a value ends in, and says the capacity."""
     terms = Terms(capacity, 10**9)
@@ -32,21 +33,21 @@ def test_make_terms_of_any_capacity_says_it_in_the_text(capacity):
     assert float(terms.text.split(":")[3]) == capacity
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), Fraction(1, CENTURY + 1), 10**18 + 1])
+@each("rate", [0, -1, float("nan"), Fraction(1, CENTURY + 1), 10**18 + 1])
 def test_make_terms_of_a_rate_that_cannot_be_counted_is_refused(rate):
     """P22: From one token in a century to 10^18 a second."""
     with pytest.raises(ValueError, match="tokens_per_second"):
         Terms(1e-15, rate)
 
 
-@pytest.mark.parametrize("capacity", [0, -1, float("inf"), 10**10, 1e-20])
+@each("capacity", [0, -1, float("inf"), 10**10, 1e-20])
 def test_make_terms_of_a_capacity_that_cannot_be_counted_is_refused(capacity):
     """P22: At most what comes back in a century, and no less than can be told apart."""
     with pytest.raises(ValueError, match="capacity"):
         Terms(capacity, 1)
 
 
-@pytest.mark.parametrize("tokens", [1, 3, 0.1, 2.5, Fraction(1, 3), Decimal("0.7"), 2**60])
+@each("tokens", [1, 3, 0.1, 2.5, Fraction(1, 3), Decimal("0.7"), 2**60])
 def test_cost_of_tokens_is_rounded_down_to_units(tokens):
     """P2: What divides a capacity fits."""
     terms = Terms(10, 3)
@@ -63,7 +64,7 @@ def test_cost_of_next_to_nothing_is_a_unit():
     assert terms.amount(0) == 0
 
 
-@pytest.mark.parametrize("tokens", [0, -1, float("nan"), float("inf"), "1", None, True, 1j])
+@each("tokens", [0, -1, float("nan"), float("inf"), "1", None, True, 1j])
 def test_cost_of_what_is_no_amount_is_refused(tokens):
     """P22: A cost is a positive number."""
     with pytest.raises((TypeError, ValueError), match="tokens must be"):
@@ -78,7 +79,7 @@ def test_count_a_charge_up_to_a_century():
     assert not terms.countable(LONGEST * terms.scale + 1)
 
 
-@pytest.mark.parametrize("limit", [(10, 3), (0.3, 0.1), (1, math.pi), (10**9, 10**9)], ids=str)
+@each("limit", [(10, 3), (0.3, 0.1), (1, math.pi), (10**9, 10**9)])
 def test_take_all_that_is_available_succeeds(limit):
     """P6: `allow(available_tokens)` is served."""
     terms = Terms(*limit)
@@ -97,7 +98,7 @@ def test_take_all_that_is_available_succeeds(limit):
         assert tokens == pytest.approx(max(terms.span - lacks, 0) / terms.unit)
 
 
-@pytest.mark.parametrize(
+@each(
     ("number", "text"),
     [(0, "0"), (5, "5"), (100, "100"), (1000, "1e3"), (63 * 10**9, "63e9"), (1001, "1001")],
 )
@@ -107,7 +108,7 @@ def test_shorten_a_number_keeps_it(number, text):
     assert float(text) == number
 
 
-@pytest.mark.parametrize("units", [0, 1, -1, 63_000, 63_001, -63_001])
+@each("units", [0, 1, -1, 63_000, 63_001, -63_001])
 def test_pair_of_units_is_whole_microseconds_and_a_remainder(units):
     """P35: The remainder is never below zero."""
     whole, rest = pair(units, 63_000)
