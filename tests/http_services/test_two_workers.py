@@ -21,6 +21,7 @@ from worker_apps import CAPACITY, RATE, READY
 FOLDER = Path(__file__).parent
 LOAD = 2.0  # seconds
 CLIENTS = 6
+PACE = 0.01  # seconds between requests: many times the limit, and no more work than that needs
 STARTING = 40.0  # seconds for two processes to start on a busy machine
 COMMANDS = {
     "uvicorn": [
@@ -85,7 +86,7 @@ def load(port, until):
             response = connection.getresponse()
             response.read()
             replies.append((response.status, dict(response.getheaders())))
-            time.sleep(0.002)
+            time.sleep(PACE)
         connection.close()
     return replies
 

@@ -19,7 +19,7 @@ from .worlds import World
 
 # A tracer is what lets things in: that of coverage would have to stand aside.
 pytestmark = pytest.mark.no_cover
-SHARE = 1_499  # one point in this many; a prime, so that no kind of point is left out
+SHARE = 2_999  # one point in this many; a prime, so that no kind of point is left out
 SECONDS = 40  # a choice that takes a third of this, unless much hangs
 
 ALLOW, INTERRUPT = OPERATIONS[0], Injector("interrupt")

@@ -91,7 +91,7 @@ async def cancel_in_debt(bucket: TokenBucket, waits: int, failures: list[str]) -
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if (owed, bucket.retry_after()) != (before + 3 * BATCH, before):
+        if (owed, bucket.retry_after()) != (before + 3 * BATCH, before) or bucket.level.waiting:
             failures.append(f"cancelled: {owed} s owed, then {bucket.retry_after()}, not {before}")
             break
     stop.set()
