@@ -57,12 +57,12 @@ def test_acquire_with_block_waits_for_the_tokens(world, quick):
     """A limiter waits by default, and the permit knows how long."""
     limiter = RateLimiter(quick)
 
-    permits = [world.enter(limiter.acquire(tokens)) for tokens in (1, 1, 2)]
+    permits = [world.enter(limiter.acquire(tokens)) for tokens in (1, 2, 3)]
 
-    assert [permit.tokens for permit in permits] == [1, 1, 2]
+    assert [permit.tokens for permit in permits] == [1, 2, 3]
     assert permits[0].waited == 0
-    assert 0 < permits[1].waited < permits[2].waited + 0.02
-    assert world.enter(limiter).waited > 0
+    assert permits[1].waited > 0.01  # for what is not there however late it asks
+    assert permits[2].waited > 0.03
 
 
 def test_acquire_by_await_gives_the_permit(redis_server, name):
@@ -100,12 +100,12 @@ def test_acquire_with_timeout_refuses_what_comes_later(world, quick, level):
     limiter = RateLimiter(quick, timeout=5)
     world.enter(limiter)
 
-    for refused in (limiter.acquire(1000), limiter.acquire(1, timeout=0.001)):
+    for refused in (limiter.acquire(1000), limiter.acquire(2, timeout=0.001)):
         with pytest.raises(RateLimitExceeded, match="but the timeout is") as refusal:
             world.enter(refused)
         assert refusal.value.retry_after > 0.001
 
-    assert 0 < world.enter(limiter).waited < 5
+    assert 0 < world.enter(limiter.acquire(2)).waited < 5
 
 
 def test_settle_a_permit_charges_what_was_used(world, bucket, level):

@@ -43,7 +43,7 @@ def excess(granted: list[tuple[float, float]]) -> float:
 
 def kill(path: Path, processes: int, until: float) -> tuple[list[Child], int]:
     """Keep processes at work, and kill one after the other; return all that there were."""
-    work = take(path, CAPACITY, RATE, until)
+    work = take(path, CAPACITY, RATE, lambda: time.monotonic() < until)
     running, ended = [Child(work) for _ in range(processes)], []
     while time.monotonic() < until - 0.2:
         time.sleep(random.uniform(0.0, 0.2))  # noqa: S311 - no secret
