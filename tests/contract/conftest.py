@@ -61,11 +61,12 @@ class InThreads(Adapter):
     def wait(self, *args, **kwargs):
         return self.bucket.wait(*args, **kwargs)
 
-    def abandon(self, tokens):
-        """Begin to wait, and be interrupted."""
+    def abandon(self, tokens, times=1):
+        """Begin to wait, and be interrupted, one time after the other."""
         self.clock.interrupts = True
-        with pytest.raises(Interrupted):
-            self.bucket.wait(tokens)
+        for _ in range(times):
+            with pytest.raises(Interrupted):
+                self.bucket.wait(tokens)
         self.clock.interrupts = False
 
     def serve(self, costs, instants):
@@ -90,15 +91,16 @@ class InTasks(Adapter):
     def wait(self, *args, **kwargs):
         return asyncio.run(self.bucket.wait_async(*args, **kwargs))
 
-    def abandon(self, tokens):
-        """Begin to wait, and be cancelled."""
+    def abandon(self, tokens, times=1):
+        """Begin to wait, and be cancelled, one time after the other."""
 
         async def main():
-            caller = asyncio.create_task(self.bucket.wait_async(tokens))
-            await turns()
-            caller.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await caller
+            for _ in range(times):
+                caller = asyncio.create_task(self.bucket.wait_async(tokens))
+                await turns()
+                caller.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await caller
 
         asyncio.run(main())
 
@@ -147,15 +149,16 @@ class InTasksOfOneLoop(Adapter):
     def tokens_per_second(self):
         return self.bucket.tokens_per_second
 
-    def abandon(self, tokens):
-        """Begin to wait, and be cancelled."""
+    def abandon(self, tokens, times=1):
+        """Begin to wait, and be cancelled, one time after the other."""
 
         async def main():
-            caller = asyncio.create_task(self.bucket.wait(tokens))
-            await self._sleepers(1)
-            caller.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await caller
+            for _ in range(times):
+                caller = asyncio.create_task(self.bucket.wait(tokens))
+                await self._sleepers(1)
+                caller.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await caller
 
         self._run(main())
 
