@@ -2,6 +2,8 @@
 
 import gc
 import os
+import sys
+import threading
 
 import pytest
 from hypothesis import settings
@@ -20,3 +22,23 @@ def frozen_heap():
     """Keep the collector from going through thousands of tests and their reports time and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item):
+    """Do as the mark `no_cover` says in the workers as well.
+
+    There pytest-cov has begun to measure twice, and when it pauses one measure the other goes on.
+    """
+    if item.get_closest_marker("no_cover") is None or not item.config.pluginmanager.hasplugin(
+        "_cov"
+    ):
+        return (yield)
+    here, threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(here)
+        threading.settrace(threads)

@@ -394,6 +394,7 @@ def test_put_a_clock_under_keys_at_rest_begins_anew(clock):
     assert (admitted(call, "ada"), len(call.limiter)) == (0, 1)
 
 
+@pytest.mark.no_cover
 def test_keep_a_key_at_rest_takes_at_most_130_bytes():
     """P24: All that a key at rest adds to memory, besides itself, is 130 bytes."""
     count = 44_000  # just after the dictionary has grown, when it is emptiest

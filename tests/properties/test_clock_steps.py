@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rate_limiter import RateLimiter, TokenBucket
 from rate_limiter.testing import ManualClock
+
+pytestmark = pytest.mark.no_cover  # thousands of steps; what lines they pass is for others to say
 
 START = 1_000  # seconds; far enough from zero to step back
 halves = st.integers(1, 12).map(lambda n: Fraction(n, 2))

@@ -3,12 +3,15 @@
 import math
 from fractions import Fraction
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from rate_limiter import TokenBucket
 from rate_limiter.rates import real
 from rate_limiter.testing import ManualClock
+
+pytestmark = pytest.mark.no_cover  # thousands of steps; what lines they pass is for others to say
 
 SECOND = 10**9
 NANOSECOND = Fraction(1, SECOND)

@@ -27,6 +27,8 @@ from rate_limiter import (
 from rate_limiter.memory import at_rest
 from rate_limiter.testing import ManualClock
 
+pytestmark = pytest.mark.no_cover  # thousands of steps; what lines they pass is for others to say
+
 CAPACITY = 4
 STEPS = settings(
     max_examples=50,

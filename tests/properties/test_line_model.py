@@ -20,6 +20,8 @@ from hypothesis.stateful import (
 from rate_limiter import BucketGroup, RateLimitExceeded, TokenBucket
 from rate_limiter.testing import ManualClock
 
+pytestmark = pytest.mark.no_cover  # thousands of steps; what lines they pass is for others to say
+
 STEPS = settings(
     max_examples=100,
     stateful_step_count=30,

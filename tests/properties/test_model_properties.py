@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from rate_limiter import RateLimitExceeded, TokenBucket
 from rate_limiter.clock import seconds
 from rate_limiter.rates import real
 from rate_limiter.testing import ManualClock
+
+pytestmark = pytest.mark.no_cover  # thousands of steps; what lines they pass is for others to say
 
 SECOND = 10**9
 NANOSECOND = Fraction(1, SECOND)

@@ -3,11 +3,14 @@
 from fractions import Fraction
 from itertools import accumulate
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rate_limiter import RateLimitExceeded, TokenBucket
 from rate_limiter.testing import ManualClock
+
+pytestmark = pytest.mark.no_cover  # thousands of steps; what lines they pass is for others to say
 
 SECOND = 10**9
 NANOSECOND = Fraction(1, SECOND)
