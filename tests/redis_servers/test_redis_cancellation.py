@@ -16,7 +16,7 @@ from rate_limiter.redis import RedisTokenBucket
 from rate_limiter.shared.background import unfinished
 from rate_limiter.testing import ManualClock
 
-PATIENCE = 5.0  # seconds for what takes a few milliseconds, unless it hangs
+PATIENCE = 40.0  # seconds for what takes a few milliseconds, unless it hangs or all are busy
 MANY = 300
 
 
@@ -115,7 +115,7 @@ def over_a_pool(kind, **options):
 ONE = {"max_connections": 1, "timeout": PATIENCE, **TIMEOUTS}
 CLIENTS = {
     "RESP3": over_a_pool("ConnectionPool", protocol=3, **TIMEOUTS),
-    "no timeout": over_a_pool("ConnectionPool", protocol=3, socket_timeout=None),
+    "no timeout": over_a_pool("ConnectionPool", protocol=3, **dict.fromkeys(TIMEOUTS)),
     "one connection": over_a_pool("BlockingConnectionPool", protocol=2, **ONE),
 }
 

@@ -170,3 +170,25 @@ def test_end_a_loop_lets_it_be_collected(in_haste):
     asyncio.run(main())
     gc.collect()
     assert [loop() for loop in loops] == [None] * 6
+
+
+def test_begin_work_in_another_loop_forgets_none_that_is_open():
+    """P11: The work of a loop that stands still for a while goes on when that runs again."""
+    event = asyncio.Event()
+
+    async def begin():
+        in_background(event.wait())
+
+    async def go_on():
+        (work,) = unfinished()
+        event.set()
+        return await work
+
+    with asyncio.Runner() as still:
+        still.run(begin())
+        asyncio.run(in_a_loop_of_its_own())
+        assert still.run(go_on())
+
+
+async def in_a_loop_of_its_own():
+    await asyncio.shield(in_background(Work().run()))
