@@ -200,41 +200,6 @@ def test_keep_tail_without_a_library_keeps_what_comes(monkeypatch):
     assert decoder_for("br") is None
 
 
-@pytest.mark.parametrize(
-    ("tail", "tokens"),
-    [
-        (b'{"usage": {"total_tokens": 7}}', 7),
-        (b'{"usage": {"prompt_tokens": 3, "completion_tokens": 4}}', 7),
-        (b'{"usage": {"input_tokens": 3, "output_tokens": 4}}', 7),
-        (b'{"usage": {"input_tokens": 3, "cache_creation_input_tokens": 4}}', 7),
-        (b'{"usage": {"input_tokens": 7, "cache_read_input_tokens": 100}}', 7),
-        (b'{"usageMetadata": {"promptTokenCount": 3, "totalTokenCount": 7}}', 7),
-        (b'data: {"usage": null}\n\ndata: {"usage": {"total_tokens": 7}}\n\ndata: [DONE]', 7),
-        (b'data: {"response": {"usage": {"input_tokens": 3, "total_tokens": 7}}}', 7),
-        (b"".join(openai_stream().chunks), 42),
-        (b"".join(anthropic_stream().chunks), 42),
-        (b'off at the start", "usage": {"total_tokens": 7}}', 7),
-        (rb'{"text": "{\"usage\": {\"total_tokens\": 99}}", "usage": {"total_tokens": 7}}', 7),
-        (b'{"error": {"message": "slow down"}}', 0),
-        (b'{ "type": "error", "error": {"type": "rate_limit_error"}}', 0),
-        (b'{"error": null, "text": ""}', None),
-        (b'{"text": "", "error": {}}', None),
-        (b'{"usage": {"total_tokens": 7', None),
-        (b'{"usage": {"total_tokens": true}}', None),
-        (b'{"usage": {"total_tokens": -7}}', None),
-        (b'{"usage": {"total_tokens": "7"}}', None),
-        (b'{"usage": {}}', None),
-        (b'{"usage": 7}', None),
-        (b'{"usage": ' + b'{"a": ' * 100_000, None),
-        (b"\xff\xfe<html>", None),
-        (b"", None),
-    ],
-)  # fmt: skip
-def test_count_tokens_of_a_reply(tail, tokens):
-    """The usage of the known APIs is found, in whole replies and in the ends of them."""
-    assert total_tokens(tail) == tokens
-
-
 def test_settle_in_a_file_lets_the_loop_go_on(awaiting_caller, api, url, tmp_path):
     """P16, P43: A client that awaits settles by await, also while another program has the file."""
     path, gate = tmp_path / "limits.db", threading.Event()
