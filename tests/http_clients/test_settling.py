@@ -28,6 +28,8 @@ USED = json.dumps({"usage": {"total_tokens": 42}}).encode()
 RAW = zlib.compressobj(wbits=-zlib.MAX_WBITS)
 RAW_DEFLATED = RAW.compress(USED) + RAW.flush()
 
+SKIPPED = b"\x50\x2a\x4d\x18\x03\0\0\0abc"  # a frame of zstd that holds something else
+
 
 @pytest.fixture
 def bucket():
@@ -164,7 +166,12 @@ def test_receive_what_is_not_as_encoded_stays_charged(caller, api, url, bucket):
         ("deflate", zlib.compress(USED)),
         ("deflate", RAW_DEFLATED),
         ("br", brotli.compress(USED)),
+        ("gzip", gzip.compress(USED) + bytes(9)),
+        ("deflate", zlib.compress(USED) + b"more"),
         ("zstd", zstandard.compress(USED)),
+        ("zstd", zstandard.compress(USED[:7]) + zstandard.compress(USED[7:])),
+        ("zstd", b"".join(zstandard.compress(bytes([byte])) for byte in USED)),
+        ("zstd", SKIPPED + zstandard.compress(USED) + SKIPPED),
         ("gzip, br", brotli.compress(gzip.compress(USED))),
         (" GZIP , identity", gzip.compress(USED)),
         ("", USED),

@@ -19,6 +19,7 @@ Decoder: TypeAlias = Callable[[bytes], Iterable[bytes]]
 _PIECE = 2**16  # bytes decoded at a time, so that a small body cannot fill the memory
 _ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 _RAW = -zlib.MAX_WBITS
+_GZIP = 0x1F  # the first byte of a gzip member
 _ZLIB_METHOD = 8  # in the low half of the first byte of a zlib stream
 
 
@@ -58,15 +59,22 @@ def _each(decoder: Decoder, pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Inflater:
-    """Decodes gzip, one member after another, and deflate with or without its header."""
+    """Decodes gzip, one member after another, and deflate with or without its header.
+
+    What follows the last member, such as zeros to fill a block, is left out, as clients do.
+    """
 
     def __init__(self) -> None:
         self._inflate: Any = None
 
     def __call__(self, data: bytes) -> Iterator[bytes]:
         while data:
-            if self._inflate is None or self._inflate.eof:
+            if self._inflate is None:
                 self._inflate = zlib.decompressobj(_window_bits(data[0]))
+            elif self._inflate.eof:
+                if data[0] != _GZIP:
+                    return
+                self._inflate = zlib.decompressobj(_ZLIB_OR_GZIP)
             piece = self._inflate.decompress(data, _PIECE)
             if piece:
                 yield piece
@@ -74,8 +82,7 @@ class _Inflater:
 
 
 def _window_bits(first: int) -> int:
-    begins_gzip = first == 0x1F  # noqa: PLR2004 - the format's own mark
-    return _ZLIB_OR_GZIP if begins_gzip or first % 16 == _ZLIB_METHOD else _RAW
+    return _ZLIB_OR_GZIP if first == _GZIP or first % 16 == _ZLIB_METHOD else _RAW
 
 
 def _brotli() -> Decoder:
@@ -83,10 +90,23 @@ def _brotli() -> Decoder:
     return lambda data: (decompressor.process(data),)
 
 
-def _zstd() -> Decoder:
-    decompressor = _first_of("compression.zstd", "backports.zstd", "zstandard").ZstdDecompressor()
-    decompress = getattr(decompressor, "decompressobj", lambda: decompressor)().decompress
-    return lambda data: (decompress(data),)
+class _Zstd:
+    """Decodes zstd, one frame after another."""
+
+    def __init__(self) -> None:
+        self._new = _first_of("compression.zstd", "backports.zstd", "zstandard").ZstdDecompressor
+        self._frame = self._next_frame()
+
+    def __call__(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._frame.eof:
+                self._frame = self._next_frame()
+            yield self._frame.decompress(data)
+            data = self._frame.unused_data
+
+    def _next_frame(self) -> Any:
+        new = self._new()
+        return getattr(new, "decompressobj", lambda: new)()
 
 
 def _first_of(*names: str) -> Any:
@@ -103,5 +123,5 @@ _DECODERS: dict[str, Callable[[], Decoder]] = {
     "x-gzip": _Inflater,
     "deflate": _Inflater,
     "br": _brotli,
-    "zstd": _zstd,
+    "zstd": _Zstd,
 }
