@@ -122,6 +122,19 @@ def test_simulate_writes_times_before_zero_exactly(tmp_path, capsys):
     assert path.read_text().splitlines()[1].startswith("-1.25,a,")
 
 
+@pytest.mark.parametrize("first", ["0001-01-01T00:00:00+23:59", "1980-01-01", "5138-11-16"])
+def test_simulate_times_as_far_as_they_are_read(first, tmp_path, capsys):
+    """Whatever time is read can be shown and drawn; what is too far away is unreadable."""
+    log, plot = tmp_path / "log", tmp_path / "out.svg"
+    times = [first, "5138-11-16T09:46:39Z", "9999-12-31T23:59:59-23:59"]
+    log.write_text("".join(json.dumps({"time": time, "key": "a"}) + "\n" for time in times))
+    for options in ([], ["--wait"], ["--json"], ["--plot", str(plot)]):
+        status, output, _ = run(capsys, "simulate", str(log), "--rate", "1/second", *options)
+        assert status == 0
+    assert "to 5138-11-16 09:46:39 UTC" in output
+    assert "1 line could not be read; line 3: '9999-12-31T23:59:59-23:59' is not" in output
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -62,7 +62,10 @@ def test_read_time_of_json_in_any_form(value, seconds):
     assert read_time(value) == seconds * NANO
 
 
-@pytest.mark.parametrize("value", [None, True, [], {}, "", "soon", 10**21, "2023-13-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "value",
+    [None, True, [], {}, "", "soon", 10**21, "2023-13-01T00:00:00Z", "9999-12-31T23:59:59-23:59"],
+)
 def test_read_time_that_is_none_is_refused(value):
     """Anything else is unreadable, and the text says what it was."""
     with pytest.raises(Unreadable, match="is not a time"):
@@ -91,6 +94,8 @@ def test_read_access_time_with_a_part_of_a_second():
         "01/Jan/2020:00:60:00 +0000",
         "01/Jan/2020:00:00:61 +0000",
         "01/Jan/2020 00:00:00",
+        "17/Nov/5138:00:00:00 +0000",
+        "31/Dec/9999:23:59:59 -2359",
     ],
 )
 def test_read_access_time_that_is_none_is_refused(text):

@@ -12,7 +12,7 @@ __all__ = ["EPOCH_SINCE", "NANO", "read_access_time", "read_seconds", "read_time
 
 NANO = 10**9
 EPOCH_SINCE = 10**8 * NANO  # a later time is a date, an earlier one counts from a log's own zero
-_MOST_SECONDS = 10**11  # the year 5138; as milliseconds, 1973
+_MOST_SECONDS = 10**11  # the year 5138, so that every time has a date; as milliseconds, 1973
 _LONGEST = 40  # characters of a time that an error shows
 _ACCESS_TIME = re.compile(
     r"(\d\d/[A-Z][a-z]{2}/\d{4}):(\d\d):(\d\d):(\d\d)(\.\d{1,9})? ([+-]\d{4})", re.ASCII
@@ -28,9 +28,7 @@ def read_seconds(text: str) -> int:
         Unreadable: It is none, or none that is an instant.
     """
     seconds = read_number(text)
-    if abs(seconds) >= _MOST_SECONDS:
-        raise Unreadable(f"{text!r} is not a time in seconds")
-    return round(seconds * NANO)
+    return _within_reach(round(seconds * NANO), text)
 
 
 def read_time(value: object) -> int:
@@ -65,7 +63,7 @@ def read_access_time(text: str) -> int:
         raise Unreadable(f"{text!r} is not a time of an access log")
     within_day = (int(hours) * 60 + int(minutes)) * 60 + int(seconds)
     rest = int((fraction or ".0")[1:].ljust(9, "0"))
-    return (_midnight(day, zone) + within_day) * NANO + rest
+    return _within_reach((_midnight(day, zone) + within_day) * NANO + rest, text)
 
 
 @lru_cache(maxsize=64)  # a log has few days
@@ -82,7 +80,19 @@ def _read_iso(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return ((since.days * 86_400 + since.seconds) * 10**6 + since.microseconds) * 10**3
+    seconds = since.days * 86_400 + since.seconds
+    return _within_reach((seconds * 10**6 + since.microseconds) * 10**3, text)
+
+
+def _within_reach(time: int, text: str) -> int:
+    """Return a time, if it is none that is too far away to have a date in UTC.
+
+    Raises:
+        Unreadable: It is.
+    """
+    if abs(time) >= _MOST_SECONDS * NANO:
+        raise Unreadable(f"{text!r} is not a time up to the year 5138")
+    return time
 
 
 def _read_timestamp(text: str) -> int:
