@@ -122,6 +122,16 @@ def test_simulate_writes_times_before_zero_exactly(tmp_path, capsys):
     assert path.read_text().splitlines()[1].startswith("-1.25,a,")
 
 
+def test_simulate_writes_keys_of_any_characters(tmp_path, capsys):
+    """What a key of JSON can hold and UTF-8 cannot is escaped, wherever it is written."""
+    log, path, plot = tmp_path / "log", tmp_path / "out.csv", tmp_path / "out.svg"
+    log.write_text(r'{"time": 0, "key": "\ud800"}' "\n" r'{"time": 0, "key": "\u0000é"}' "\n")
+    files = ["--csv", str(path), "--plot", str(plot)]
+    for options in ([], ["--json"], ["--only", "\ud800"]):
+        assert run(capsys, "simulate", str(log), "--rate", "1/day", *files, *options)[0] == 0
+        assert path.read_text("utf-8").splitlines()[1].startswith(r"0,\ud800,1,")
+
+
 @pytest.mark.parametrize("first", ["0001-01-01T00:00:00+23:59", "1980-01-01", "5138-11-16"])
 def test_simulate_times_as_far_as_they_are_read(first, tmp_path, capsys):
     """Whatever time is read can be shown and drawn; what is too far away is unreadable."""

@@ -63,7 +63,8 @@ class DecisionsFile:
 
 
 def _opened(path: str) -> TextIO:
-    return Path(path).open("w", encoding="utf-8", newline="")
+    """Open a file for rows; half a surrogate pair, which a key of JSON can hold, is escaped."""
+    return Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def _seconds(nanoseconds: int) -> str:
