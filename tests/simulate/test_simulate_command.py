@@ -125,7 +125,7 @@ def test_simulate_writes_times_before_zero_exactly(tmp_path, capsys):
 def test_simulate_writes_keys_of_any_characters(tmp_path, capsys):
     """What a key of JSON can hold and UTF-8 cannot is escaped, wherever it is written."""
     log, path, plot = tmp_path / "log", tmp_path / "out.csv", tmp_path / "out.svg"
-    log.write_text(r'{"time": 0, "key": "\ud800"}' "\n" r'{"time": 0, "key": "\u0000é"}' "\n")
+    log.write_text("".join(json.dumps({"time": 0, "key": key}) + "\n" for key in ("\ud800", "\0é")))
     files = ["--csv", str(path), "--plot", str(plot)]
     for options in ([], ["--json"], ["--only", "\ud800"]):
         assert run(capsys, "simulate", str(log), "--rate", "1/day", *files, *options)[0] == 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from time import process_time
+
 import pytest
 
 from rate_limiter.http.addresses import client_ip
@@ -23,6 +26,8 @@ AT = 1_700_000_000 * NANO
         f"{COMBINED} 0.004",
         f"shop.example:443 {COMBINED}",
         COMMON.replace("ada", "ada lovelace"),
+        COMMON.replace("ada", "ada [the first]"),
+        COMMON.replace("ada", "a" * 1000),
         COMMON.replace('"GET /a?b=1 HTTP/1.1"', r'"\x16\x03\"\x01"'),
         COMMON.replace('"GET /a?b=1 HTTP/1.1"', '""'),
         COMMON.replace("200 512", "- -"),
@@ -85,6 +90,26 @@ def test_read_access_log_with_bytes_as_cost():
     log = AccessLog(Fields(cost="bytes"))
     assert log.read(COMBINED).cost == 512
     assert log.read(COMBINED.replace(" 512", " -")).cost == 0
+
+
+@pytest.mark.parametrize("start", ["1.1.1.1 - ", "", '1.1.1.1 - - [c] "', "a:1 1.1 - "])
+@pytest.mark.parametrize("shape", ["a [", "[ ", "b [c] ", 'b [c] "', "a ", ":1", "1", "] ", '\\"'])
+def test_read_access_line_takes_as_long_as_it_is(start, shape):
+    """A line of a mebibyte that is none of an access log is refused at once, whatever it holds."""
+    began = process_time()
+    with pytest.raises(Unreadable):
+        AccessLog(Fields()).read(start + shape * (2**20 // len(shape)))
+    assert process_time() - began < 5  # what grows with the square takes minutes
+
+
+def test_read_json_key_of_any_depth():
+    """A key of many objects within each other is shown, or the line is unreadable."""
+    for depth in range(300, 1100):
+        line = '{"time": 1, "key": [' + '{"x":' * depth + "1" + "}" * depth + "]}"
+        with contextlib.suppress(Unreadable):
+            assert JsonLines(Fields()).read(line).key.count("x") == depth
+    with pytest.raises(Unreadable):
+        JsonLines(Fields()).read('{"time": 1, "key": ' + "[" * 9999 + "]" * 9999 + "}")
 
 
 @pytest.mark.parametrize(

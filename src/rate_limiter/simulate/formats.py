@@ -15,9 +15,11 @@ __all__ = ["FORMATS", "AccessLog", "Columns", "Fields", "JsonLines", "LogFormat"
 
 _TIME_NAMES = ("time", "timestamp", "ts", "@timestamp")  # looked for without --time
 _QUOTED = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
+# A user's name may have blanks and brackets, so a line can be taken apart in several ways. They are
+# few, for a name with blanks and a time are short: so no line takes longer than its length tells.
 _ACCESS_LINE = re.compile(
     r"(?:(\S+:\d+) (?=\S*[.:]))?"  # the virtual host, where a server serves several
-    rf"(\S+) (\S+) (\S+|\S.*?) \[([^\]]+)\] {_QUOTED} (\d{{3}}|-) (\d+|-)"
+    rf"(\S+) (\S+) (\S+|\S.{{,254}}?) \[([^\]]{{1,60}})\] {_QUOTED} (\d{{3}}|-) (\d+|-)"
     rf"(?: {_QUOTED} {_QUOTED})?"
 )
 _COLUMNS = range(2, 4)
@@ -134,9 +136,13 @@ class JsonLines(_AnyKey):
         if not line.startswith("{"):
             raise Unreadable("it is not a JSON object")
         try:
-            record = self._decode(line)
-        except (ValueError, RecursionError):
+            return self._request(self._decode(line))
+        except Unreadable:
+            raise
+        except (ValueError, RecursionError):  # a key may also be too deep to be written
             raise Unreadable("it is not a JSON object") from None
+
+    def _request(self, record: dict[str, Any]) -> Request:
         name = next((name for name in self._times if name in record), self._times[0])
         key = _field(record, self._key)
         cost = 1 if self._cost is None else read_cost(_field(record, self._cost))
