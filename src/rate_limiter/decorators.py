@@ -141,6 +141,8 @@ def _check_limit(capacity: Any, rate: Any) -> None:
             "write @rate_limited(capacity=10, rate=5) above what it limits"
         )
     if rate is None:
+        if isinstance(capacity, str):
+            raise TypeError(f"a rate in words is the rate: write @rate_limited(rate={capacity!r})")
         raise TypeError(
             "tokens_per_second must be a real number such as 5, or words such as '5/second', "
             f"got None: write @rate_limited(capacity={shown(capacity)}, rate=5)"

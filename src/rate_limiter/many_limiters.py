@@ -42,7 +42,8 @@ class ManyLimiters(Generic[V_co]):
         if isinstance(make_bucket, BaseBucket) or not callable(make_bucket):
             raise TypeError(
                 "make_bucket must be callable and return a new bucket, as in "
-                f"lambda: TokenBucket(10, 5); got {shown(make_bucket)}"
+                f"lambda: TokenBucket(10, 5); got {shown(make_bucket)}; for a rate in words use "
+                "KeyedRateLimiter.from_rate('10/second')"
             )
         if is_async(make_bucket):
             raise TypeError("make_bucket must be a plain function; a coroutine is no bucket")

@@ -18,6 +18,7 @@ from typing import TypeAlias
 __all__ = [
     "STRICT",
     "Number",
+    "capacity_of",
     "exact",
     "nearest",
     "non_negative",
@@ -93,14 +94,24 @@ def positive(value: Number, name: str) -> Fraction:
 positive_float = lru_cache(maxsize=1024)(positive)
 
 
+def capacity_of(value: Number) -> Fraction:
+    """Read a capacity; see `positive` for what is raised."""
+    return _positive_or_words(value, "capacity")
+
+
 def per_second(value: Number) -> Fraction:
     """Read a rate in tokens per second; see `positive` for what is raised."""
+    return _positive_or_words(value, "tokens_per_second")
+
+
+def _positive_or_words(value: Number, name: str) -> Fraction:
+    """Read a number above zero; of words say where they belong."""
     if isinstance(value, str):
         raise TypeError(
-            f"tokens_per_second must be a real number, got {shown(value)}; "
-            "for a rate in words use from_rate() of the same class"
+            f"{name} must be a real number, got {shown(value)}; for a rate in words use "
+            "from_rate() of the same class, as in TokenBucket.from_rate('10/second')"
         )
-    return positive(value, "tokens_per_second")
+    return positive(value, name)
 
 
 def non_negative(value: Number, name: str) -> Fraction:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from .clock import CENTURY, NANO
 from .core import LimitFields, layout
-from .rates import Number, non_negative, per_second, positive, positive_float, shown
+from .rates import Number, capacity_of, non_negative, per_second, positive, positive_float, shown
 
 __all__ = [
     "LARGE",
@@ -134,12 +134,12 @@ def read_limit(capacity: Number, tokens_per_second: Number) -> Limit:
     """
     if type(capacity) in _PLAIN and type(tokens_per_second) in _PLAIN:
         return _plain_limit(capacity, tokens_per_second)
-    return shared_limit(positive(capacity, "capacity"), per_second(tokens_per_second))
+    return shared_limit(capacity_of(capacity), per_second(tokens_per_second))
 
 
 @functools.lru_cache(maxsize=1024, typed=True)  # 0.1 is not the fraction it equals
 def _plain_limit(capacity: Number, tokens_per_second: Number) -> Limit:
-    return shared_limit(positive(capacity, "capacity"), per_second(tokens_per_second))
+    return shared_limit(capacity_of(capacity), per_second(tokens_per_second))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -190,6 +190,15 @@ def test_prometheus_again_counts_in_the_same_metrics():
     assert prometheus() is prometheus()
 
 
+@pytest.mark.parametrize(
+    ("export", "kind"), [(prometheus, "a CollectorRegistry"), (opentelemetry, "a Meter")]
+)
+def test_export_to_something_else_says_what_is_taken(export, kind):
+    """The error names what is taken, and shows what came."""
+    with pytest.raises(TypeError, match=f"must be {kind} of .*, got 5"):
+        export(5)
+
+
 def test_opentelemetry_without_a_meter_uses_the_global_one(quick_clock):
     """Without a meter the global provider is asked; without a provider nothing is recorded."""
     set_hooks([opentelemetry()])

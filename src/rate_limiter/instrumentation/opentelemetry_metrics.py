@@ -18,6 +18,8 @@ class OpenTelemetryMetrics(Metrics):
 
     def __init__(self, meter: Meter | None = None) -> None:
         meter = get_meter("rate_limiter") if meter is None else meter
+        if not isinstance(meter, Meter):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"meter must be a Meter of opentelemetry.metrics, got {meter!r}")
         self._acquisitions = meter.create_counter(
             "rate_limiter.acquisitions", "{call}", "Calls by what was decided."
         )

@@ -56,6 +56,10 @@ _hooks: WeakKeyDictionary[CollectorRegistry, PrometheusMetrics] = WeakKeyDiction
 def hook_of(registry: CollectorRegistry | None) -> PrometheusMetrics:
     """Return the hook of a registry; the same one each time."""
     registry = REGISTRY if registry is None else registry
+    if not isinstance(registry, CollectorRegistry):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"registry must be a CollectorRegistry of prometheus_client, got {registry!r}"
+        )
     hook = _hooks.get(registry)
     if hook is None:
         hook = _hooks[registry] = PrometheusMetrics(registry)

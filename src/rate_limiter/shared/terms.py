@@ -11,7 +11,7 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 
-from ..rates import Number, non_negative, per_second, positive, positive_float, shown
+from ..rates import Number, capacity_of, non_negative, per_second, positive, positive_float, shown
 
 __all__ = ["COMMON", "LONGEST", "Terms", "pair", "short"]
 
@@ -56,7 +56,7 @@ class Terms:
         self, capacity: Number, tokens_per_second: Number, *, strict: bool = False
     ) -> None:
         self.strict = strict
-        self.capacity = positive(capacity, "capacity")
+        self.capacity = capacity_of(capacity)
         self.tokens_per_second = per_second(tokens_per_second)
         if self.capacity / self.tokens_per_second * _MICRO > LONGEST:
             raise ValueError(
