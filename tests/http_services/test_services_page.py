@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from service_worlds import ask, http_scope, run_wsgi
 
-from pages import blocks_of, namespace_of
+from pages import blocks_of, namespace_of, rows_of, run_row
 
 BLOCKS = {block.heading: block for block in blocks_of("docs/services.md")}
 ENVIRON = {
@@ -53,10 +53,11 @@ def test_limit_wsgi():
 
 
 def test_limit_a_route_of_fastapi():
-    """A route is limited for each user."""
+    """A route is limited for each user who is known, and for each address of those who are not."""
     app = run("Single routes of FastAPI")
-    paths = [get(app, "/search", x_user="ann") for _ in range(11)]
-    assert paths[10].status == 429
+    statuses = [get(app, "/search", state={"user": "ann"}).status for _ in range(11)]
+    assert statuses == [422] * 10 + [429]
+    assert [get(app, "/search", x_user=f"u{n}").status for n in range(11)] == statuses
 
 
 def test_read_the_address_behind_a_proxy():
@@ -89,7 +90,8 @@ def test_throttle_logins():
 )
 def test_limit_by_plan(user, quota):
     """The plan makes the limit."""
-    reply = get(run("Limits by plan"), state={"user": user} if user else {})
+    app = run("Limits by plan")
+    reply = get(app, state={"user": user}) if user else asyncio.run(ask(app, http_scope("/")))
     assert reply.field("RateLimit-Policy") == f'"plan";q={quota};w=60'
 
 
@@ -119,3 +121,15 @@ def test_share_a_limit_on_a_server():
     app = run("Several machines")
     limiters = app.user_middleware[0].kwargs["limiters"]
     assert limiters["a"].bucket.capacity == 100
+
+
+def test_answer_a_refusal_as_those_who_come_from_slowapi():
+    """The handler that stands beside slowapi's answers as the default one does."""
+    page = "docs/coming-from.md"
+    names = namespace_of(blocks_of(page)[0])
+    run_row(next(cell for first, cell in rows_of(page) if "exception_handler" in first), names)
+    app, depends, limit = names["app"], names["Depends"], names["limit"]
+    app.get("/", dependencies=[depends(limit(names["users"]))])(lambda: "here")
+    replies = [get(app) for _ in range(11)]
+    assert [reply.status for reply in replies] == [200] * 10 + [429]
+    assert replies[-1].field("Retry-After") == "6"
