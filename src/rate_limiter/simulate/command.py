@@ -169,8 +169,7 @@ def _drawing(path: str | None) -> Callable[..., None]:
         from .plot import draw, file_types
     except ModuleNotFoundError as error:
         raise _WrongUse(
-            f"--plot needs matplotlib ({error}); install it with "
-            "pip install 'rate-limiter-toolkit[plot]'"
+            f"--plot needs matplotlib ({error}); install it with pip install matplotlib"
         ) from None
     ending = Path(path).suffix[1:].lower()
     if ending not in file_types():
