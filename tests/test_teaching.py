@@ -138,16 +138,14 @@ def test_decorate_without_a_limit_shows_a_decorator_with_one(make, match):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: RateLimiter(10, 5),
         lambda: RateLimiter("10/second"),
-        lambda: TokenBucket("10/second"),
         lambda: TokenBucket("10/second", 5),
         lambda: TokenBucket(10, "10/second"),
         lambda: KeyedRateLimiter("10/second"),
     ],
 )
 def test_give_a_rate_for_a_bucket_tells_of_from_rate(make):
-    """A rate in words, or a capacity and a rate, make a bucket; from_rate reads words."""
+    """A rate in words makes a bucket by from_rate."""
     assert ".from_rate('10/second')" in said(TypeError, make)
 
 
@@ -155,17 +153,6 @@ def test_give_words_for_the_capacity_tells_that_they_are_the_rate():
     """`rate_limited` takes words as its rate."""
     text = said(TypeError, rate_limited, "10/second; 100/hour")
     assert "@rate_limited(rate='10/second; 100/hour')" in text
-
-
-def test_give_options_without_their_names_tells_to_name_them(bucket):
-    """What stands second would say nothing to a reader."""
-    assert "RateLimiter(bucket, block=False)" in said(TypeError, RateLimiter, bucket, True)
-
-
-def test_leave_out_the_rate_of_a_bucket_says_what_is_missing():
-    """A bucket needs both numbers."""
-    assert "tokens_per_second must be a real number" in said(TypeError, TokenBucket, 10)
-    assert "'capacity'" in said(TypeError, TokenBucket)
 
 
 def test_decorate_with_a_permit_tells_of_cost(limiter):

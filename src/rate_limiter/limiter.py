@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, overload
 
 from .admission import Admission, Tokens, copied
 from .base_bucket import BaseBucket
@@ -74,7 +74,7 @@ class RateLimiter(Generic[B_co]):
     def __init__(
         self,
         bucket: B_co,
-        *more: Never,
+        *,
         block: bool = True,
         timeout: Number | None = None,
         dry_run: bool = False,
@@ -85,8 +85,12 @@ class RateLimiter(Generic[B_co]):
                 f"bucket must be a bucket, got the class {bucket.__name__}; make one of it, as in "
                 "RateLimiter(TokenBucket(capacity=10, tokens_per_second=5))"
             )
-        if more or not isinstance(bucket, BaseBucket):
-            _refuse(bucket, *more)
+        if not isinstance(bucket, BaseBucket):
+            raise TypeError(
+                f"bucket must be a TokenBucket or BucketGroup, got {shown(bucket)} "
+                f"({type(bucket).__name__}); make one, as in RateLimiter(TokenBucket(10, 5)) or "
+                "RateLimiter(TokenBucket.from_rate('10/second'))"
+            )
         check_policy(block, timeout, dry_run)
         self._source = Source(name)
         self._bucket = bucket
@@ -310,20 +314,6 @@ _NO_FAST_PATH = _NoFastPath()
 _ASK = "; ask its bucket: limiter.bucket.allow(tokens), or refuse with RateLimiter(block=False)"
 _WAIT = "; it waits with limiter.acquire(tokens): 'with' it, 'async with' it or 'await' it"
 _INSTEAD = {"allow": _ASK, "try_consume": _ASK, "wait": _WAIT, "wait_async": _WAIT}
-
-
-def _refuse(bucket: object, *more: object) -> NoReturn:
-    """Say what a limiter is made of."""
-    if isinstance(bucket, BaseBucket):
-        raise TypeError(
-            "only the bucket is given without a name; write the rest as in "
-            f"RateLimiter(bucket, block=False), got {shown(more[0])}"
-        )
-    raise TypeError(
-        f"bucket must be a TokenBucket or BucketGroup, got {shown(bucket)} "
-        f"({type(bucket).__name__}); make one, as in RateLimiter(TokenBucket(10, 5)) or "
-        "RateLimiter(TokenBucket.from_rate('10/second'))"
-    )
 
 
 def check_policy(block: bool, timeout: Number | None, dry_run: bool = False) -> None:

@@ -65,10 +65,6 @@ class TokenBucket(FastPath, LocalBucket):
         self._use_clock(SYSTEM_CLOCK if clock is None else clock)
         self._ledger = Ledger(limit, self._now() * limit.scale + missing)
 
-    # So TokenBucket("10/minute") gets as far as `read_limit`, which says what to write. With a
-    # default in the signature, type checkers would let it pass.
-    __init__.__defaults__ = (None,)
-
     @classmethod
     def from_rate(
         cls,

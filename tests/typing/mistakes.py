@@ -48,7 +48,7 @@ def check_decorators() -> None:
 def check_limiter() -> None:
     RateLimiter(10)  # type: ignore[type-var]
     RateLimiter(limiter)  # type: ignore[type-var]
-    RateLimiter(bucket, True)  # type: ignore[arg-type]
+    RateLimiter(bucket, True)  # type: ignore[call-arg]
     RateLimiter(bucket, block=None)  # type: ignore[arg-type]
     limiter.block = False  # type: ignore[misc]
     with limiter.acquire("1"):  # type: ignore[arg-type]
