@@ -33,47 +33,50 @@ typedef struct {
 #define LATEST_FULL (LATEST_NOW + 2 * LONGEST)
 #define LARGE ((int64_t)1 << 53)                       /* as in units.py */
 
-enum { FAILED = -1, REFUSED = 0, TAKEN = 1, UNSURE = 2 };
+enum { FAILED = -1, REFUSED = 0, TAKEN = 1, UNSURE = 2, ADDED = 3 };
 
 /* ------------------------------------------------------------------ what this copy of it knows */
 
 /* The classes of Python whose objects are read here, each told by `layout`: where their slots are,
- * which method the rest relies on, and which objects mark their states. */
-enum { MOST_SLOTS = 2, MOST_MARKS = 2 };
+ * which methods the rest relies on, and which objects mark their states. */
+enum { MOST_METHODS = 2, MOST_SLOTS = 6, MOST_MARKS = 2 };
 typedef struct {
     const char *name;
-    const char *method;
+    const char *methods[MOST_METHODS];
     const char *slots[MOST_SLOTS];
 } Kind;
 typedef struct {
     PyTypeObject *type;
-    PyObject *method_name, *method;
+    PyObject *names[MOST_METHODS], *methods[MOST_METHODS];
     PyObject *marks[MOST_MARKS];
     Py_ssize_t at[MOST_SLOTS];
 } Layout;
 
-enum { JOURNAL, LIMIT, LEDGER, BUCKET, LIMITER, PERMIT, KEYED, ENTRY, KINDS };
+enum { JOURNAL, LIMIT, LEDGER, BUCKET, LIMITER, PERMIT, KEYED, ENTRY, RESTING, KINDS };
 enum { BUSY };
 enum { B_LEDGER, B_NOW };
 enum { L_FAST, L_PERMIT };
 enum { NEW, AT_ONCE };
 enum { E_KEY, E_LIMITER };
+enum { R_LIMIT, R_NOW, R_FULL_AT, R_IN_USE, R_COUNT, R_MOST };
 static const Kind kinds[KINDS] = {
-    [JOURNAL] = {"journal", NULL, {"busy"}},
-    [LIMIT] = {"limit", "cost", {NULL}},
-    [LEDGER] = {"ledger", NULL, {NULL}},
-    [BUCKET] = {"bucket", "_at_once", {"_ledger", "_now"}},
-    [LIMITER] = {"limiter", "acquire", {"_fast", "_permit"}},
-    [PERMIT] = {"permit", "__enter__", {NULL}},
-    [KEYED] = {"keyed", "__getitem__", {NULL}},
-    [ENTRY] = {"entry", NULL, {"key", "limiter"}},
+    [JOURNAL] = {"journal", {NULL}, {"busy"}},
+    [LIMIT] = {"limit", {"cost"}, {NULL}},
+    [LEDGER] = {"ledger", {NULL}, {NULL}},
+    [BUCKET] = {"bucket", {"_at_once"}, {"_ledger", "_now"}},
+    [LIMITER] = {"limiter", {"acquire"}, {"_fast", "_permit"}},
+    [PERMIT] = {"permit", {"__enter__"}, {NULL}},
+    [KEYED] = {"keyed", {"__getitem__", "_take_at_rest"}, {NULL}},
+    [ENTRY] = {"entry", {NULL}, {"key", "limiter"}},
+    [RESTING] = {"at_rest", {"take"}, {"limit", "now", "full_at", "in_use", "count", "most"}},
 };
 
 typedef struct {
     Layout layouts[KINDS];
     PyObject *journal;
     PyObject *monotonic_ns, *one;
-    PyObject *str_cost, *str_unit, *str_scale, *str_span, *str_entries, *str_warn;
+    PyObject *str_cost, *str_unit, *str_scale, *str_span, *str_keys, *str_tend, *str_warn;
+    int bytes_warning; /* whether Python was started with -b */
     PyTypeObject *twin_type, *moment_type;
 } State;
 
@@ -89,10 +92,14 @@ static inline int is_a(PyObject *object, const Layout *layout) {
            (layout->type != NULL && PyType_IsSubtype(Py_TYPE(object), layout->type));
 }
 
-/* Tell whether a method is the one that is known, neither overridden by a subclass nor replaced. */
+/* Tell whether methods are those that are known, neither overridden by a subclass nor replaced. */
 static inline int as_known(PyObject *object, const Layout *layout) {
-    return layout->method != NULL &&
-           _PyType_Lookup(Py_TYPE(object), layout->method_name) == layout->method;
+    int index = 0;
+    while (index < MOST_METHODS && layout->methods[index] != NULL &&
+           _PyType_Lookup(Py_TYPE(object), layout->names[index]) == layout->methods[index]) {
+        index++;
+    }
+    return index > 0 && (index == MOST_METHODS || layout->methods[index] == NULL);
 }
 
 static inline int step_under_way(const State *state) {
@@ -481,6 +488,202 @@ static int take(const State *state, PyObject *bucket, PyObject *tokens, Taken *t
     return outcome;
 }
 
+/* ------------------------------------------------------------------ keys at rest */
+
+/* A number of units, in two's complement, as an integer of as many bytes lies in memory. Of a key at
+ * rest a dictionary holds the integer of Python, which every step may read, so that is what is counted
+ * in here; and nothing is divided. */
+typedef struct {
+#if PY_LITTLE_ENDIAN
+    uint64_t low;
+    int64_t high;
+#else
+    int64_t high;
+    uint64_t low;
+#endif
+} Units;
+
+enum { MOST_BITS = 125 }; /* of what is read, so that no sum of three overflows */
+
+static inline Units plus(Units one, Units another) {
+    Units sum = {.high = one.high + another.high, .low = one.low + another.low};
+    sum.high += sum.low < one.low;
+    return sum;
+}
+
+static inline int is_later(Units one, Units another) {
+    return one.high > another.high || (one.high == another.high && one.low > another.low);
+}
+
+/* Return ns * scale + part; `ns` is of at most 62 bits, and `scale` of 60. */
+static inline Units in_units(Instant instant, int64_t scale) {
+    uint64_t lower = (uint32_t)instant.ns, scale_lower = (uint32_t)scale;
+    int64_t upper = instant.ns >> 32, scale_upper = scale >> 32;
+    int64_t middle = upper * (int64_t)scale_lower + (int64_t)lower * scale_upper;
+    Units outer = {.high = upper * scale_upper + (middle >> 32), .low = lower * scale_lower};
+    Units inner = {.high = 0, .low = (uint64_t)middle << 32};
+    Units part = {.high = 0, .low = (uint64_t)instant.part};
+    return plus(plus(outer, inner), part);
+}
+
+/* Read an integer: 1, or 0 if it does not fit. */
+static inline int read_units(PyObject *number, Units *units) {
+    if (!PyLong_CheckExact(number) || _PyLong_NumBits(number) > MOST_BITS) {
+        return 0;
+    }
+#if PY_VERSION_HEX >= 0x030D0000
+    (void)PyLong_AsNativeBytes(number, units, sizeof(Units), Py_ASNATIVEBYTES_NATIVE_ENDIAN);
+#else
+    (void)_PyLong_AsByteArray((PyLongObject *)number, (unsigned char *)units, sizeof(Units),
+                              PY_LITTLE_ENDIAN, 1);
+#endif
+    return 1;
+}
+
+static inline PyObject *number_of(Units units) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_FromNativeBytes(&units, sizeof(Units), Py_ASNATIVEBYTES_NATIVE_ENDIAN);
+#else
+    return _PyLong_FromByteArray((unsigned char *)&units, sizeof(Units), PY_LITTLE_ENDIAN, 1);
+#endif
+}
+
+static inline int is_plain_type(const State *state, const PyTypeObject *type) {
+    return type == &PyUnicode_Type || type == &PyLong_Type || type == &PyFloat_Type ||
+           type == &PyBool_Type || type == Py_TYPE(Py_None) ||
+           (type == &PyBytes_Type && !state->bytes_warning);
+}
+
+/* Tell whether a key can be at rest; see `is_plain` in at_rest.py. */
+static int is_plain(const State *state, PyObject *key) {
+    Py_ssize_t index;
+    if (!PyTuple_CheckExact(key)) {
+        return is_plain_type(state, Py_TYPE(key));
+    }
+    for (index = 0; index < PyTuple_GET_SIZE(key); index++) {
+        if (!is_plain_type(state, Py_TYPE(PyTuple_GET_ITEM(key, index)))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Have a key at rest be full at `end`. Neither an integer nor a dictionary of plain keys is anything
+ * that makes the garbage collector run. */
+static int rest_until(PyObject *full_at, PyObject *key, Units end) {
+    PyObject *number = number_of(end);
+    int failed = number == NULL || PyDict_SetItem(full_at, key, number) < 0;
+    Py_XDECREF(number);
+    return failed ? FAILED : TAKEN;
+}
+
+/* Tell whether anything of the hash of a key is in use: 1, 0, or -1 after an error. */
+static int hash_in_use(PyObject *in_use, PyObject *key) {
+    PyObject *number;
+    int found;
+    if (PyDict_GET_SIZE(in_use) == 0) {
+        return 0;
+    }
+    number = PyLong_FromSsize_t(PyObject_Hash(key));
+    found = number == NULL ? -1 : PyDict_Contains(in_use, number);
+    Py_XDECREF(number);
+    return found;
+}
+
+/* Add a key that is at rest from now on, if there is room. */
+static int add_at_rest(const Layout *layout, PyObject *keys, PyObject *key, Units end) {
+    PyObject *in_use = FIELD(keys, layout, R_IN_USE), *most = FIELD(keys, layout, R_MOST);
+    PyObject **count = &FIELD(keys, layout, R_COUNT), *next;
+    int64_t number, room;
+    int overflow = 0, outcome;
+    if (in_use == NULL || most == NULL || *count == NULL || !PyDict_CheckExact(in_use) ||
+        !PyLong_CheckExact(most) || !PyLong_CheckExact(*count)) {
+        return UNSURE;
+    }
+    number = PyLong_AsLongLongAndOverflow(*count, &overflow);
+    room = overflow ? 0 : PyLong_AsLongLongAndOverflow(most, &overflow);
+    if (overflow) {
+        return UNSURE;
+    }
+    outcome = number >= room ? 1 : hash_in_use(in_use, key);
+    if (outcome != 0) {
+        return outcome < 0 ? FAILED : REFUSED;
+    }
+    next = PyLong_FromLongLong(number + 1); /* what may run out of memory comes first */
+    if (next == NULL || rest_until(FIELD(keys, layout, R_FULL_AT), key, end) == FAILED) {
+        Py_XDECREF(next);
+        return FAILED;
+    }
+    Py_SETREF(*count, next); /* an integer: nothing runs */
+    return ADDED;
+}
+
+/* The two lines of `KeysAtRest.take`. REFUSED says only that this did not do. */
+static int decide_at_rest(const State *state, PyObject *keys, PyObject *key,
+                          const LimitFields *limit, Instant price, int64_t ns) {
+    const Layout *layout = &state->layouts[RESTING];
+    PyObject *full_at = FIELD(keys, layout, R_FULL_AT), *held;
+    Instant instant = {ns, 0};
+    Units now = in_units(instant, limit->scale), cost = in_units(price, limit->scale);
+    Units latest = plus(now, in_units(limit->span, limit->scale)), start = now;
+    if (full_at == NULL || !PyDict_CheckExact(full_at)) {
+        return UNSURE;
+    }
+    if (step_under_way(state)) {
+        return REFUSED;
+    }
+    held = PyDict_GetItemWithError(full_at, key);
+    if (held == NULL && PyErr_Occurred()) {
+        return FAILED;
+    }
+    if (held != NULL && !read_units(held, &start)) {
+        return UNSURE;
+    }
+    cost = plus(is_later(start, now) ? start : now, cost);
+    if (is_later(cost, latest)) {
+        return REFUSED;
+    }
+    return held == NULL ? add_at_rest(layout, keys, key, cost) : rest_until(full_at, key, cost);
+}
+
+/* Take tokens of a key that is at rest, or is new and will be; the key is plain. */
+static int take_at_rest(const State *state, PyObject *keys, PyObject *key, PyObject *tokens) {
+    const Layout *layout = &state->layouts[RESTING];
+    LimitFields *limit = (LimitFields *)FIELD(keys, layout, R_LIMIT);
+    PyObject *clock = FIELD(keys, layout, R_NOW);
+    Instant price = {0, 0};
+    int64_t whole = plain_cost(state, tokens), now = 0;
+    int outcome;
+    if ((PyObject *)limit == Py_None) {
+        return REFUSED;
+    }
+    if (whole < 0 || limit == NULL || clock == NULL || state->journal == NULL ||
+        !is_plainly((PyObject *)limit, &state->layouts[LIMIT])) {
+        return UNSURE;
+    }
+    outcome = terms_fit(state, limit);
+    if (outcome != 1) {
+        return outcome == 0 ? UNSURE : FAILED;
+    }
+    if (clock == state->monotonic_ns && known_price(limit, tokens, whole, &price)) {
+        return decide_at_rest(state, keys, key, limit, price, monotonic());
+    }
+    Py_INCREF(limit);
+    Py_INCREF(clock);
+    outcome = read_clock(clock, &now); /* Python is called, which may change anything */
+    if (outcome == 1 && !known_price(limit, tokens, whole, &price)) {
+        outcome = asked_price(state, limit, tokens, &price);
+    }
+    if (outcome == 1) {
+        outcome = decide_at_rest(state, keys, key, limit, price, now);
+    } else {
+        outcome = outcome == 0 ? UNSURE : FAILED;
+    }
+    Py_DECREF(clock);
+    Py_DECREF(limit);
+    return outcome;
+}
+
 /* ------------------------------------------------------------------ Moment: (now, limit, full_at) */
 
 typedef struct {
@@ -706,6 +909,29 @@ static PyObject *bucket_at_once(PyObject *twin, PyObject *const *args, size_t na
     }
 }
 
+/* KeysAtRest.take */
+static PyObject *keys_take(PyObject *twin, PyObject *const *args, size_t nargsf,
+                           PyObject *names) {
+    const State *state = ((Twin *)twin)->state;
+    int outcome = UNSURE;
+    if (names == NULL && PyVectorcall_NARGS(nargsf) == 3 &&
+        is_plainly(args[0], &state->layouts[RESTING]) && is_plain(state, args[1])) {
+        outcome = take_at_rest(state, args[0], args[1], args[2]);
+    }
+    switch (outcome) {
+    case REFUSED:
+        return PyLong_FromLong(0);
+    case TAKEN:
+        return PyLong_FromLong(1);
+    case ADDED:
+        return PyLong_FromLong(2);
+    case UNSURE:
+        return in_python(twin, args, nargsf, names);
+    default:
+        return NULL;
+    }
+}
+
 /* Take tokens from what a limiter has in `_fast`, if it is a bucket of the known kind. */
 static int take_fast(const State *state, PyObject *limiter, PyObject *tokens, Taken *taken) {
     PyObject *bucket = FIELD(limiter, &state->layouts[LIMITER], L_FAST);
@@ -805,9 +1031,9 @@ static PyObject *limiter_enter(PyObject *twin, PyObject *const *args, size_t nar
         return PyErr_Occurred() ? NULL : in_python(twin, args, nargsf, names);
     }
     if (as_known(permit, layout)) {
-        entered = permit_enter(layout->method, &permit, 1, NULL);
+        entered = permit_enter(layout->methods[0], &permit, 1, NULL);
     } else {
-        entered = PyObject_CallMethodNoArgs(permit, layout->method_name);
+        entered = PyObject_CallMethodNoArgs(permit, layout->names[0]);
     }
     Py_DECREF(permit);
     return entered;
@@ -826,7 +1052,7 @@ static const struct {
     vectorcallfunc call;
 } twins[] = {
     {"begin_ledger", ledger_begin},   {"allow", bucket_allow},
-    {"at_once", bucket_at_once},
+    {"at_once", bucket_at_once},      {"take_at_rest", keys_take},
     {"acquire", limiter_acquire},     {"enter_limiter", limiter_enter},
     {"enter_permit", permit_enter},   {"leave", leave},
 };
@@ -925,57 +1151,90 @@ static int ask(PyObject *quick) {
     return paid < 0 ? FAILED : paid ? TAKEN : REFUSED;
 }
 
-/* Look up the limiter of a key as KeyedRateLimiter does: a new reference, or NULL if Python has to
- * or after an error. */
-static PyObject *find_limiter(const State *state, PyObject *limiters, PyObject *key) {
-    const Layout *layout = &state->layouts[ENTRY];
-    PyObject *entries = PyObject_GetAttr(limiters, state->str_entries), *number = NULL;
-    PyObject *entry = NULL, *limiter = NULL;
-    Py_hash_t hash = entries == NULL ? -1 : PyObject_Hash(key);
-    if (hash != -1 && PyDict_CheckExact(entries)) {
-        number = PyLong_FromSsize_t(hash);
-        entry = number == NULL ? NULL : PyDict_GetItemWithError(entries, number);
+/* Look up the limiter of a key in use, as KeyedRateLimiter does: borrowed, or NULL if Python has to or
+ * after an error. Both keys are plain, so comparing them runs nothing. */
+static PyObject *find_limiter(const State *state, PyObject *entries, PyObject *key) {
+    PyObject *number, *entry, *known, *limiter;
+    int same;
+    if (entries == NULL || !PyDict_CheckExact(entries) || PyDict_GET_SIZE(entries) == 0) {
+        return NULL;
     }
-    if (entry != NULL && is_plainly(entry, layout)) {
-        Py_INCREF(entry); /* comparing may run anything */
-        if (PyObject_RichCompareBool(FIELD(entry, layout, E_KEY), key, Py_EQ) == 1) {
-            limiter = FIELD(entry, layout, E_LIMITER);
-            limiter = limiter != NULL && is_plainly(limiter, &state->layouts[LIMITER])
-                          ? Py_NewRef(limiter)
-                          : NULL;
-        }
-        Py_DECREF(entry);
-    }
+    number = PyLong_FromSsize_t(PyObject_Hash(key));
+    entry = number == NULL ? NULL : PyDict_GetItemWithError(entries, number);
     Py_XDECREF(number);
-    Py_XDECREF(entries);
-    return limiter;
+    if (entry == NULL || !is_plainly(entry, &state->layouts[ENTRY])) {
+        return NULL;
+    }
+    known = FIELD(entry, &state->layouts[ENTRY], E_KEY);
+    limiter = FIELD(entry, &state->layouts[ENTRY], E_LIMITER);
+    if (known == NULL || limiter == NULL || !is_plain(state, known) ||
+        !is_plainly(limiter, &state->layouts[LIMITER])) {
+        return NULL;
+    }
+    same = PyObject_RichCompareBool(known, key, Py_EQ);
+    return same == 1 ? limiter : NULL;
 }
 
-static int take_by_key(const Limited *limited, PyObject *key) {
+/* Take tokens of a key that is in use and plain. */
+static int take_in_use(const Limited *limited, PyObject *keys, PyObject *key) {
     const State *state = limited->state;
-    const Layout *layout = &state->layouts[KEYED];
-    PyObject *limiter;
+    PyObject *entries = FIELD(keys, &state->layouts[RESTING], R_IN_USE);
+    PyObject *limiter = find_limiter(state, entries, key);
     int outcome;
-    if (!(PyUnicode_CheckExact(key) || PyLong_CheckExact(key) || PyBytes_CheckExact(key)) ||
-        !is_plainly(limited->limiters, layout) || !as_known(limited->limiters, layout)) {
-        return UNSURE;
-    }
-    limiter = find_limiter(state, limited->limiters, key);
     if (limiter == NULL) {
-        return PyErr_Occurred() ? FAILED : UNSURE;
+        return PyErr_Occurred() ? FAILED : REFUSED;
     }
+    Py_INCREF(limiter);
     outcome = take_fast(state, limiter, limited->tokens, NULL);
     Py_DECREF(limiter);
-    return outcome;
+    return outcome == UNSURE ? REFUSED : outcome;
+}
+
+/* KeyedRateLimiter._take_at_rest, and the key in use. REFUSED says that Python has to go on with the
+ * latter, and UNSURE that it has to begin with the former. */
+static int take_by_key(const Limited *limited, PyObject *keys, PyObject *key) {
+    const State *state = limited->state;
+    int outcome;
+    if (!is_plainly(keys, &state->layouts[RESTING]) ||
+        !as_known(keys, &state->layouts[RESTING]) || !is_plain(state, key)) {
+        return UNSURE;
+    }
+    outcome = take_at_rest(state, keys, key, limited->tokens);
+    return outcome == REFUSED ? take_in_use(limited, keys, key) : outcome;
+}
+
+/* Have other keys looked at, because one was added. */
+static int tend(const Limited *limited, PyObject *key) {
+    PyObject *done = PyObject_CallMethodOneArg(limited->limiters, limited->state->str_tend, key);
+    Py_XDECREF(done);
+    return done == NULL ? FAILED : TAKEN;
+}
+
+static int try_by_key(const Limited *limited, PyObject *key) {
+    const Layout *layout = &limited->state->layouts[KEYED];
+    PyObject *keys;
+    int outcome;
+    if (!is_plainly(limited->limiters, layout) || !as_known(limited->limiters, layout)) {
+        return UNSURE;
+    }
+    keys = PyObject_GenericGetAttr(limited->limiters, limited->state->str_keys);
+    if (keys == NULL) { /* half made, of which Python tells */
+        PyErr_Clear();
+        return UNSURE;
+    }
+    outcome = take_by_key(limited, keys, key);
+    Py_DECREF(keys);
+    return outcome == ADDED ? tend(limited, key) : outcome;
 }
 
 /* Pay for a call that is limited by a key: TAKEN or FAILED. */
 static int pay_by_key(const Limited *limited, PyObject *const *args, size_t nargsf,
                       PyObject *names) {
     PyObject *key = PyObject_Vectorcall(limited->key, args, nargsf, names), *paid;
-    int outcome = key == NULL ? FAILED : take_by_key(limited, key);
+    int outcome = key == NULL ? FAILED : try_by_key(limited, key);
     if (outcome == UNSURE || outcome == REFUSED) {
-        paid = PyObject_CallOneArg(limited->pay, key);
+        paid = PyObject_CallFunctionObjArgs(limited->pay, key,
+                                            outcome == UNSURE ? Py_True : Py_False, NULL);
         outcome = paid == NULL ? FAILED : TAKEN;
         Py_XDECREF(paid);
     }
@@ -1161,8 +1420,10 @@ static Py_ssize_t place_of(PyTypeObject *type, const char *name) {
 static void forget(Layout *layout) {
     int index;
     Py_CLEAR(layout->type);
-    Py_CLEAR(layout->method);
-    Py_CLEAR(layout->method_name);
+    for (index = 0; index < MOST_METHODS; index++) {
+        Py_CLEAR(layout->methods[index]);
+        Py_CLEAR(layout->names[index]);
+    }
     for (index = 0; index < MOST_MARKS; index++) {
         Py_CLEAR(layout->marks[index]);
     }
@@ -1170,7 +1431,7 @@ static void forget(Layout *layout) {
 
 /* Read a class as a kind says: 0, or -1 after an error. */
 static int read_layout(const Kind *kind, PyTypeObject *type, Layout *layout) {
-    int slot;
+    int slot, index;
     layout->type = (PyTypeObject *)Py_NewRef(type);
     for (slot = 0; slot < MOST_SLOTS && kind->slots[slot] != NULL; slot++) {
         layout->at[slot] = place_of(type, kind->slots[slot]);
@@ -1178,17 +1439,16 @@ static int read_layout(const Kind *kind, PyTypeObject *type, Layout *layout) {
             return -1;
         }
     }
-    if (kind->method == NULL) {
-        return 0;
-    }
-    layout->method_name = PyUnicode_InternFromString(kind->method);
-    if (layout->method_name == NULL) {
-        return -1;
-    }
-    layout->method = Py_XNewRef(_PyType_Lookup(type, layout->method_name));
-    if (layout->method == NULL) {
-        PyErr_Format(PyExc_TypeError, "%s has no %s", type->tp_name, kind->method);
-        return -1;
+    for (index = 0; index < MOST_METHODS && kind->methods[index] != NULL; index++) {
+        layout->names[index] = PyUnicode_InternFromString(kind->methods[index]);
+        if (layout->names[index] == NULL) {
+            return -1;
+        }
+        layout->methods[index] = Py_XNewRef(_PyType_Lookup(type, layout->names[index]));
+        if (layout->methods[index] == NULL) {
+            PyErr_Format(PyExc_TypeError, "%s has no %s", type->tp_name, kind->methods[index]);
+            return -1;
+        }
     }
     return 0;
 }
@@ -1264,23 +1524,33 @@ static int remember_names(State *state) {
     state->str_unit = PyUnicode_InternFromString("unit");
     state->str_scale = PyUnicode_InternFromString("scale");
     state->str_span = PyUnicode_InternFromString("span");
-    state->str_entries = PyUnicode_InternFromString("_entries");
+    state->str_keys = PyUnicode_InternFromString("_keys");
+    state->str_tend = PyUnicode_InternFromString("_tend");
     state->str_warn = PyUnicode_InternFromString("_warn_of_disuse");
     return state->monotonic_ns && state->one && state->str_cost && state->str_unit &&
-                   state->str_scale && state->str_span && state->str_entries && state->str_warn
+                   state->str_scale && state->str_span && state->str_keys && state->str_tend &&
+                   state->str_warn
                ? 0
                : -1;
 }
 
+static int read_flags(State *state) {
+    PyObject *flags = PySys_GetObject("flags"); /* borrowed */
+    PyObject *flag = flags == NULL ? NULL : PyObject_GetAttrString(flags, "bytes_warning");
+    state->bytes_warning = flag == NULL ? -1 : PyObject_IsTrue(flag);
+    Py_XDECREF(flag);
+    return state->bytes_warning < 0 ? -1 : 0;
+}
+
 static int module_exec(PyObject *module) {
     State *state = PyModule_GetState(module);
-    if (remember_names(state) < 0 || add_type(module, &limit_spec, NULL) < 0 ||
+    if (remember_names(state) < 0 || read_flags(state) < 0 || add_type(module, &limit_spec, NULL) < 0 ||
         add_type(module, &ledger_spec, NULL) < 0 || add_type(module, &permit_spec, NULL) < 0 ||
         add_type(module, &moment_spec, &state->moment_type) < 0 ||
         add_type(module, &twin_spec, &state->twin_type) < 0) {
         return -1;
     }
-    if (PyModule_AddIntConstant(module, "INTERFACE", 2) < 0) { /* as in core.py */
+    if (PyModule_AddIntConstant(module, "INTERFACE", 3) < 0) { /* as in core.py */
         return -1;
     }
     return PyModule_AddIntConstant(module, "SOURCE", SOURCE);
@@ -1294,17 +1564,20 @@ static int module_exec(PyObject *module) {
     act((state)->str_unit); \
     act((state)->str_scale); \
     act((state)->str_span); \
-    act((state)->str_entries); \
+    act((state)->str_keys); \
+    act((state)->str_tend); \
     act((state)->str_warn); \
     act((state)->twin_type); \
     act((state)->moment_type)
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     State *state = PyModule_GetState(module);
-    int kind;
+    int kind, index;
     for (kind = 0; kind < KINDS; kind++) {
         Py_VISIT(state->layouts[kind].type);
-        Py_VISIT(state->layouts[kind].method);
+        for (index = 0; index < MOST_METHODS; index++) {
+            Py_VISIT(state->layouts[kind].methods[index]);
+        }
     }
     ALL_OF(state, Py_VISIT);
     return 0;

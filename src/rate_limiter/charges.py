@@ -127,10 +127,15 @@ class CallCharge:
         if limiter._fast._at_once(tokens) is None:
             limiter._admit(tokens, self._source)
 
-    def _run_for_key(self, key: Any) -> None:
-        """Do the rest of `_run_at_fixed_cost` for a key that is known."""
+    def _run_for_key(self, key: Any, at_rest: bool) -> None:
+        """Do the rest of `_run_at_fixed_cost` for a key that is known.
+
+        Args:
+            key: The key.
+            at_rest: Whether to try it at rest, which has not been done yet.
+        """
         limiters, key, tokens = self.limiter, _at_hand("key", key), self._cost
-        if limiters._take_at_rest(key, tokens):
+        if at_rest and limiters._take_at_rest(key, tokens):
             return
         limiter = limiters[key]
         if limiter._fast._at_once(tokens) is None:

@@ -335,10 +335,10 @@ def test_take_a_call_by_key_in_parts_pays_for_the_key(cost, tracer, monkeypatch)
     assert len(by_key) == (cost == 2)
     for key, limiters, tokens, pay in by_key:
         assert (key, limiters, tokens) == (str.lower, keyed, 2)
-        pay("other")
+        pay("other", True)
         assert keyed["other"].bucket.available_tokens == 1
         with pytest.raises(RateLimitExceeded):
-            pay("other")
+            pay("other", False)
 
 
 @needs_core

@@ -79,7 +79,7 @@ def test_call_for_a_key_at_rest_makes_no_bucket():
     """P24: A key that is known pays with an integer, as the compiled core asks for it."""
     keyed = KeyedRateLimiter.from_rate("2/second", block=False, clock=ManualClock())
     charge = CallCharge(keyed, 1, str.lower)
-    charge._run_for_key("ada")
-    charge._run_for_key("ada")
+    charge._run_for_key("ada", True)
+    charge._run_for_key("ada", True)
     with pytest.raises(RateLimitExceeded):
-        charge._run_for_key("ada")
+        charge._run_for_key("ada", True)

@@ -14,6 +14,7 @@ from sys import flags, gettrace
 from typing import Any
 
 from ..admission import Tokens
+from ..core import layout, twin
 from ..units import Limit
 from .ledger import Ledger
 from .transaction import JOURNAL, Result, Write, remove, step
@@ -33,6 +34,7 @@ def is_plain(key: object) -> bool:
     return kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, key)))  # type: ignore[call-overload]
 
 
+@layout("at_rest")
 class KeysAtRest:
     """Count the tokens of keys that have no bucket.
 
@@ -56,6 +58,7 @@ class KeysAtRest:
         self.in_use: dict[int, Any] = {}
         self._unswept: Iterator[Any] = iter(())
 
+    @twin("take_at_rest")
     def take(self, key: Hashable, tokens: Tokens) -> int:
         """Take tokens of a key that is at rest, or is new and will be, if they are there now.
 
