@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     "_core",
     "core",
+    "absent",
     "exceptions",
     "rates",
     "source",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Generic, overload
 
+from .absent import Absent
 from .admission import Admission, Tokens, copied
 from .base_bucket import BaseBucket
 from .bucket import AsyncBucket, Bucket
@@ -33,6 +34,8 @@ __all__ = ["AsyncPermit", "B_co", "Permit", "RateLimiter", "check_policy", "show
 F = TypeVar("F")
 _ONE = 1
 _new: Any = PermitFields.__new__
+_ASK = "ask its bucket: limiter.bucket.allow(tokens), or refuse with RateLimiter(block=False)"
+_WAIT = "it waits with limiter.acquire(tokens): 'with' it, 'async with' it or 'await' it"
 
 
 @layout("limiter")
@@ -295,10 +298,8 @@ class RateLimiter(Generic[B_co]):
         return never if self.dry_run else self._bucket._taker(tokens)
 
     if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> NoReturn:
-            instead = _INSTEAD.get(name, "")
-            raise AttributeError(f"a {type(self).__name__} has no {name!r}{instead}")
+        allow, try_consume = Absent(_ASK), Absent(_ASK)
+        wait, wait_async = Absent(_WAIT), Absent(_WAIT)
 
 
 class _NoFastPath:
@@ -311,9 +312,6 @@ class _NoFastPath:
 
 
 _NO_FAST_PATH = _NoFastPath()
-_ASK = "; ask its bucket: limiter.bucket.allow(tokens), or refuse with RateLimiter(block=False)"
-_WAIT = "; it waits with limiter.acquire(tokens): 'with' it, 'async with' it or 'await' it"
-_INSTEAD = {"allow": _ASK, "try_consume": _ASK, "wait": _WAIT, "wait_async": _WAIT}
 
 
 def check_policy(block: bool, timeout: Number | None, dry_run: bool = False) -> None:

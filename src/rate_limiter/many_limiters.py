@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from .absent import Absent
 from .admission import Tokens
 from .base_bucket import BaseBucket
 from .bucket_group import BucketGroup
@@ -21,10 +22,10 @@ from .token_bucket import Alike, TokenBucket
 __all__ = ["ManyLimiters", "bucket_maker"]
 
 V_co = TypeVar("V_co", covariant=True)
-_OF_KEY = {
-    **{name: f"{name}()" for name in ("acquire", "cost")},
-    **{name: f"bucket.{name}()" for name in ("allow", "try_consume", "wait", "wait_async")},
-}
+
+
+def _of_key(call: str) -> Absent:
+    return Absent(f"it has a limiter for each key: limiters[key].{call}")
 
 
 class ManyLimiters(Generic[V_co]):
@@ -90,10 +91,9 @@ class ManyLimiters(Generic[V_co]):
 
         __call__ = __enter__ = __exit__ = __aenter__ = __aexit__ = _needs_a_key
 
-        def __getattr__(self, name: str) -> NoReturn:
-            where = _OF_KEY.get(name)
-            there = f"; it has a limiter for each key: limiters[key].{where}" if where else ""
-            raise AttributeError(f"a {type(self).__name__} has no {name!r}{there}")
+        acquire, cost = _of_key("acquire()"), _of_key("cost()")
+        allow, try_consume = _of_key("bucket.allow()"), _of_key("bucket.try_consume()")
+        wait, wait_async = _of_key("bucket.wait()"), _of_key("bucket.wait_async()")
 
     # Not a collection: by their fallbacks `iter` and `in` would make buckets for 0, 1, 2 ...
     __iter__ = None
