@@ -114,9 +114,13 @@ class Ledger(LedgerFields):
 
     def corrected(self, units: int, floor: int) -> int:
         """Return `full_at` after these units were charged, or given back if they are below zero."""
+        # max() and min() are calls, which would take a tenth of all that settling takes.
+        full_at = self.full_at
         if units > 0:
-            return max(self.full_at, floor) + units
-        return max(self.full_at + units, min(self.full_at, floor))
+            return (full_at if full_at > floor else floor) + units  # noqa: FURB136
+        least = full_at if full_at < floor else floor  # noqa: FURB136
+        full_at += units
+        return full_at if full_at > least else least  # noqa: FURB136
 
     def cut(self, floor: int) -> None:
         """Drop the tokens above the capacity."""
