@@ -50,6 +50,7 @@ typedef struct {
     PyObject *names[MOST_METHODS], *methods[MOST_METHODS];
     PyObject *marks[MOST_MARKS];
     Py_ssize_t at[MOST_SLOTS];
+    unsigned int version; /* of the class whose methods were last found to be as known */
 } Layout;
 
 enum { JOURNAL, LIMIT, LEDGER, BUCKET, LIMITER, PERMIT, KEYED, ENTRY, RESTING, KINDS };
@@ -92,14 +93,23 @@ static inline int is_a(PyObject *object, const Layout *layout) {
            (layout->type != NULL && PyType_IsSubtype(Py_TYPE(object), layout->type));
 }
 
-/* Tell whether methods are those that are known, neither overridden by a subclass nor replaced. */
-static inline int as_known(PyObject *object, const Layout *layout) {
-    int index = 0;
-    while (index < MOST_METHODS && layout->methods[index] != NULL &&
-           _PyType_Lookup(Py_TYPE(object), layout->names[index]) == layout->methods[index]) {
-        index++;
+/* Look whether methods are those that are known, neither overridden by a subclass nor replaced. */
+static int look_up(PyObject *object, Layout *layout) {
+    int index;
+    for (index = 0; index < MOST_METHODS && layout->names[index] != NULL; index++) {
+        if (_PyType_Lookup(Py_TYPE(object), layout->names[index]) != layout->methods[index]) {
+            return 0;
+        }
     }
-    return index > 0 && (index == MOST_METHODS || layout->methods[index] == NULL);
+    layout->version = index > 0 ? Py_TYPE(object)->tp_version_tag : 0;
+    return index > 0;
+}
+
+/* Tell the same, sooner: the version of a class is another once anything of it has changed, and no
+ * two classes have the same. It is 0 if there is none. */
+static inline int as_known(PyObject *object, const Layout *layout) {
+    unsigned int version = Py_TYPE(object)->tp_version_tag;
+    return (version != 0 && version == layout->version) || look_up(object, (Layout *)layout);
 }
 
 static inline int step_under_way(const State *state) {
@@ -1217,7 +1227,7 @@ static int try_by_key(const Limited *limited, PyObject *key) {
     if (!is_plainly(limited->limiters, layout) || !as_known(limited->limiters, layout)) {
         return UNSURE;
     }
-    keys = PyObject_GenericGetAttr(limited->limiters, limited->state->str_keys);
+    keys = PyObject_GetAttr(limited->limiters, limited->state->str_keys);
     if (keys == NULL) { /* half made, of which Python tells */
         PyErr_Clear();
         return UNSURE;
