@@ -149,19 +149,65 @@ static int split(PyObject *number, int64_t scale, int64_t most, Instant *result)
     return fits;
 }
 
+/* A number of units, in two's complement: as it lies in memory, it is an integer of 128 bits. */
+typedef struct {
+#if PY_LITTLE_ENDIAN
+    uint64_t low;
+    int64_t high;
+#else
+    int64_t high;
+    uint64_t low;
+#endif
+} Units;
+
+enum { MOST_BITS = 125 }; /* of what is read, so that no sum of three overflows */
+
+static inline Units plus(Units one, Units another) {
+    Units sum = {.high = one.high + another.high, .low = one.low + another.low};
+    sum.high += sum.low < one.low;
+    return sum;
+}
+
+static inline int is_later(Units one, Units another) {
+    return one.high > another.high || (one.high == another.high && one.low > another.low);
+}
+
+/* Return ns * scale + part, of an instant up to LATEST_FULL; `scale` is of at most 60 bits. */
+static inline Units in_units(Instant instant, int64_t scale) {
+    uint64_t lower = (uint32_t)instant.ns, scale_lower = (uint32_t)scale;
+    int64_t upper = instant.ns >> 32, scale_upper = scale >> 32;
+    int64_t middle = upper * (int64_t)scale_lower + (int64_t)lower * scale_upper;
+    Units outer = {.high = upper * scale_upper + (middle >> 32), .low = lower * scale_lower};
+    Units inner = {.high = 0, .low = (uint64_t)middle << 32};
+    Units part = {.high = 0, .low = (uint64_t)instant.part};
+    return plus(plus(outer, inner), part);
+}
+
+/* Read an integer: 1, or 0 if it does not fit. */
+static inline int read_units(PyObject *number, Units *units) {
+    if (!PyLong_CheckExact(number) || _PyLong_NumBits(number) > MOST_BITS) {
+        return 0;
+    }
+#if PY_VERSION_HEX >= 0x030D0000
+    (void)PyLong_AsNativeBytes(number, units, sizeof(Units), Py_ASNATIVEBYTES_NATIVE_ENDIAN);
+#else
+    (void)_PyLong_AsByteArray((PyLongObject *)number, (unsigned char *)units, sizeof(Units),
+                              PY_LITTLE_ENDIAN, 1);
+#endif
+    return 1;
+}
+
+static inline PyObject *number_of(Units units) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_FromNativeBytes(&units, sizeof(Units), Py_ASNATIVEBYTES_NATIVE_ENDIAN);
+#else
+    return _PyLong_FromByteArray((unsigned char *)&units, sizeof(Units), PY_LITTLE_ENDIAN, 1);
+#endif
+}
+
 /* The integer that `split` was given. */
 static PyObject *join(Instant instant, int64_t scale) {
-    PyObject *ns = PyLong_FromLongLong(instant.ns), *factor = PyLong_FromLongLong(scale);
-    PyObject *part = PyLong_FromLongLong(instant.part), *whole = NULL, *result = NULL;
-    if (ns != NULL && factor != NULL && part != NULL &&
-        (whole = PyNumber_Multiply(ns, factor)) != NULL) {
-        result = PyNumber_Add(whole, part);
-    }
-    Py_XDECREF(ns);
-    Py_XDECREF(factor);
-    Py_XDECREF(part);
-    Py_XDECREF(whole);
-    return result;
+    return number_of(in_units(instant, scale));
 }
 
 static void free_instance(PyObject *self) {
@@ -500,63 +546,8 @@ static int take(const State *state, PyObject *bucket, PyObject *tokens, Taken *t
 
 /* ------------------------------------------------------------------ keys at rest */
 
-/* A number of units, in two's complement, as an integer of as many bytes lies in memory. Of a key at
- * rest a dictionary holds the integer of Python, which every step may read, so that is what is counted
- * in here; and nothing is divided. */
-typedef struct {
-#if PY_LITTLE_ENDIAN
-    uint64_t low;
-    int64_t high;
-#else
-    int64_t high;
-    uint64_t low;
-#endif
-} Units;
-
-enum { MOST_BITS = 125 }; /* of what is read, so that no sum of three overflows */
-
-static inline Units plus(Units one, Units another) {
-    Units sum = {.high = one.high + another.high, .low = one.low + another.low};
-    sum.high += sum.low < one.low;
-    return sum;
-}
-
-static inline int is_later(Units one, Units another) {
-    return one.high > another.high || (one.high == another.high && one.low > another.low);
-}
-
-/* Return ns * scale + part; `ns` is of at most 62 bits, and `scale` of 60. */
-static inline Units in_units(Instant instant, int64_t scale) {
-    uint64_t lower = (uint32_t)instant.ns, scale_lower = (uint32_t)scale;
-    int64_t upper = instant.ns >> 32, scale_upper = scale >> 32;
-    int64_t middle = upper * (int64_t)scale_lower + (int64_t)lower * scale_upper;
-    Units outer = {.high = upper * scale_upper + (middle >> 32), .low = lower * scale_lower};
-    Units inner = {.high = 0, .low = (uint64_t)middle << 32};
-    Units part = {.high = 0, .low = (uint64_t)instant.part};
-    return plus(plus(outer, inner), part);
-}
-
-/* Read an integer: 1, or 0 if it does not fit. */
-static inline int read_units(PyObject *number, Units *units) {
-    if (!PyLong_CheckExact(number) || _PyLong_NumBits(number) > MOST_BITS) {
-        return 0;
-    }
-#if PY_VERSION_HEX >= 0x030D0000
-    (void)PyLong_AsNativeBytes(number, units, sizeof(Units), Py_ASNATIVEBYTES_NATIVE_ENDIAN);
-#else
-    (void)_PyLong_AsByteArray((PyLongObject *)number, (unsigned char *)units, sizeof(Units),
-                              PY_LITTLE_ENDIAN, 1);
-#endif
-    return 1;
-}
-
-static inline PyObject *number_of(Units units) {
-#if PY_VERSION_HEX >= 0x030D0000
-    return PyLong_FromNativeBytes(&units, sizeof(Units), Py_ASNATIVEBYTES_NATIVE_ENDIAN);
-#else
-    return _PyLong_FromByteArray((unsigned char *)&units, sizeof(Units), PY_LITTLE_ENDIAN, 1);
-#endif
-}
+/* Of a key at rest a dictionary holds the integer of Python, which every step may read. So that is what
+ * is counted in here, in units; and nothing is divided. */
 
 static inline int is_plain_type(const State *state, const PyTypeObject *type) {
     return type == &PyUnicode_Type || type == &PyLong_Type || type == &PyFloat_Type ||
