@@ -317,3 +317,10 @@ def test_allow_groups_that_share_buckets_in_any_order_never_deadlocks():
     assert not any(thread.is_alive() for thread in threads)
     assert (len(taken), sum(taken)) == (1_200, 500)
     assert (first.available_tokens, second.available_tokens) == (0, 500)
+
+
+def test_list_members_of_a_group():
+    """All buckets are listed in the order in which they were given, with a name or without."""
+    inner, plain, named = BucketGroup(TokenBucket(1, 1)), TokenBucket(2, 1), TokenBucket(3, 1)
+    group = BucketGroup(inner, plain, named=named)
+    assert group.members == (inner, plain, named)

@@ -134,6 +134,7 @@ LAYERS = [
     "http",
     "http.functions",
     "http.plan",
+    "http.pausing",
     "http.exchange",
     "http.transports",
     "http.httpx",

@@ -46,7 +46,7 @@ class BucketGroup(Bucket):
         ValueError: There is none, one is there twice, or they run on different clocks.
     """
 
-    __slots__ = ("_buckets", "_joint")
+    __slots__ = ("_buckets", "_joint", "_unnamed")
 
     if TYPE_CHECKING:
 
@@ -68,8 +68,10 @@ class BucketGroup(Bucket):
             join = first._core._join if isinstance(first, BaseBucket) else join_local
             self._joint = join(buckets, named_buckets)
             self._buckets = named_buckets
+            self._unnamed = buckets
 
     _buckets: Mapping[str, Any]
+    _unnamed: tuple[Any, ...]
     _joint: Any
 
     @property
@@ -101,6 +103,11 @@ class BucketGroup(Bucket):
     def buckets(self) -> Mapping[str, Any]:
         """The buckets that have a name."""
         return dict(self._buckets)
+
+    @property
+    def members(self) -> tuple[Any, ...]:
+        """All its buckets, also those without a name, in the order in which they were given."""
+        return (*self._unnamed, *self._buckets.values())
 
     @property
     def capacity(self) -> float:
@@ -193,7 +200,8 @@ class BucketGroup(Bucket):
 
     def _twin(self) -> BucketGroup:
         twin = object.__new__(type(self))
-        twin._joint, twin._buckets = self._joint._twin(), self._buckets
+        twin._joint = self._joint._twin()
+        twin._buckets, twin._unnamed = self._buckets, self._unnamed
         return twin
 
     def _move_to(self, clock: Clock) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from decimal import Decimal
 
 import pytest
 from stub_api import Reply
@@ -125,28 +124,6 @@ def test_send_at_a_computed_cost_takes_that(caller, api, url, clock):
         client.send("DELETE", url)
     assert clock.elapsed == 0
     assert group.level.paused_for == 50
-
-
-@pytest.mark.parametrize(
-    ("cost", "paused"),
-    [
-        ({"requests": 1, "tokens": 900}, ["requests"]),
-        ({"requests": 0.5, "tokens": Decimal(1)}, ["requests", "tokens"]),
-        ({"requests": 2, "tokens": 900}, ["requests", "tokens"]),
-        ({"requests": 0, "tokens": 900}, ["requests", "tokens"]),
-        (1, ["requests", "tokens"]),
-    ],
-)
-def test_receive_429_pauses_the_bucket_that_counts_calls(caller, api, url, clock, cost, paused):  # noqa: PLR0917
-    """P43: Of a group those are paused that count calls, for the others would lose their tokens."""
-    group = BucketGroup(
-        requests=TokenBucket(10, 1, clock=clock), tokens=TokenBucket(1000, 0.01, clock=clock)
-    )
-    api.replies.append(Reply(429, {"Retry-After": "7"}))
-    with caller.session(RateLimiter(group), cost=cost) as client:
-        client.send("GET", url)
-    assert [name for name in group.buckets if group.buckets[name].level.paused_for] == paused
-    assert not group.allow(cost)
 
 
 def test_receive_429_to_a_free_request_pauses(caller, api, url, bucket):
@@ -337,19 +314,6 @@ def test_retry_sends_again_through_the_limiter(caller, api, url, bucket, clock):
     assert api.requests == [("POST", "/x", b"body")] * 4
     # One token is there after the first pause, one comes in for each other attempt.
     assert clock.elapsed == 7 + 1 + 1
-
-
-def test_retry_gives_back_what_is_no_count_of_calls(caller, api, url, clock):
-    """A refused attempt has used no model tokens; as a request it counts."""
-    group = BucketGroup(
-        requests=TokenBucket(10, 1, clock=clock), tokens=TokenBucket(1000, 0.01, clock=clock)
-    )
-    api.replies += [Reply(429), Reply(503)]
-    cost = {"requests": 1, "tokens": 900}
-    with caller.session(RateLimiter(group), cost=cost, retries=2) as client:
-        assert client.send("GET", url).status == 200
-    assert [bucket.available_tokens for bucket in group.buckets.values()] == [7, 100]
-    assert clock.elapsed == 0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 from ..admission import Tokens
 from ..instrumentation import paused
 from ..limiter import RateLimiter
-from .plan import Plan, paused_by, unused
+from .pausing import paused_by, unused
+from .plan import Plan
 from .tail import Tail
 
 __all__ = ["Awaiting", "Blocking", "Channel", "Settlement", "Waiting", "exchange", "run"]
@@ -246,8 +247,7 @@ async def _pause(
     limiter: RateLimiter[Any], tokens: Tokens | None, seconds: float, waiting: Waiting
 ) -> None:
     """Pause everybody who shares the limit, and tell the hooks."""
-    for bucket in paused_by(limiter.bucket, tokens):
-        await waiting.pause(bucket, seconds)
+    await waiting.pause(paused_by(limiter.bucket, tokens), seconds)
     paused(limiter.name, seconds)
 
 

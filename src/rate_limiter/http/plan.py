@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from numbers import Real
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from ..admission import Tokens
 from ..base_bucket import BaseBucket
-from ..bucket_group import BucketGroup
 from ..keyed import KeyedRateLimiter
 from ..limiter import RateLimiter
 from ..rates import Number, non_negative, positive, shown
 from .functions import at_hand, check_functions, is_free
 from .headers.reading import FORBIDDEN, asks_to_wait, retry_after
 
-__all__ = ["Cost", "Key", "Limiter", "Plan", "Settle", "make_plan", "paused_by", "unused"]
+__all__ = ["Cost", "Key", "Limiter", "Plan", "Settle", "make_plan"]
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -131,36 +128,6 @@ def make_plan(
         raise ValueError(f"retries must be 0 or more, got {shown(retries)}")
     longest = float(non_negative(max_pause, "max_pause"))
     return Plan(limiter, (key or default_key) if keyed else None, cost, settle, longest, retries)
-
-
-def paused_by(bucket: Any, tokens: Any) -> list[Any]:
-    """Return the buckets that a response to a call of this cost pauses.
-
-    At its end a pause leaves at most one token, so that one call leaves and the others follow at
-    the rate. A bucket of which a call takes many, as of model tokens, would hold it up for much
-    longer than was asked. So of a group only those are paused that count calls, if there are any:
-    they hold up the same calls.
-    """
-    return [bucket.buckets[name] for name in _counts(bucket, tokens)[0]] or [bucket]
-
-
-def unused(bucket: Any, tokens: Any) -> dict[str, int]:
-    """Return what a refused call has used of the buckets that count other things than calls: 0."""
-    counting, others = _counts(bucket, tokens)
-    return dict.fromkeys(others, 0) if counting else {}
-
-
-def _counts(bucket: Any, tokens: Any) -> tuple[list[str], list[str]]:
-    """Return the buckets of a group of which a call takes at most one token, and the others."""
-    if not isinstance(tokens, Mapping) or not isinstance(bucket, BucketGroup):
-        return [], []
-    costs = cast(Mapping[str, Any], tokens)
-    counting = [name for name, cost in costs.items() if _is_at_most_one(cost)]
-    return counting, [name for name in costs if name not in counting]
-
-
-def _is_at_most_one(cost: Any) -> bool:
-    return isinstance(cost, Real | Decimal) and 0 < cast(Any, cost) <= 1
 
 
 def _check_limiter(limiter: Any, keyed: bool, key: Any) -> None:
