@@ -135,6 +135,8 @@ LAYERS = [
     "http.functions",
     "http.plan",
     "http.pausing",
+    "http.waiting",
+    "http.settlement",
     "http.exchange",
     "http.transports",
     "http.httpx",

@@ -11,8 +11,10 @@ import aiohttp
 from aiohttp.payload import BytesPayload
 
 from ..rates import Number
-from .exchange import Awaiting, Channel, Settlement, exchange
+from .exchange import Channel, exchange
 from .plan import Cost, Key, Limiter, Plan, Settle, make_plan
+from .settlement import Settlement
+from .waiting import Awaiting
 
 __all__ = ["rate_limit_middleware"]
 

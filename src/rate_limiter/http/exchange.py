@@ -15,9 +15,9 @@ from ..instrumentation import paused
 from ..limiter import RateLimiter
 from .pausing import paused_by, unused
 from .plan import Plan
-from .tail import Tail
+from .waiting import Waiting
 
-__all__ = ["Awaiting", "Blocking", "Channel", "Settlement", "Waiting", "exchange", "run"]
+__all__ = ["Channel", "exchange", "run"]
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -37,140 +37,6 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise RuntimeError("a blocking call has suspended")
-
-
-class Waiting(ABC):
-    """How a limiter is asked."""
-
-    @abstractmethod
-    async def enter(self, permit: Any) -> None:
-        """Take the tokens of a permit, or wait for them, or raise."""
-
-    @abstractmethod
-    async def settle(self, permit: Any, used: Any) -> None:
-        """Say what a permit has really cost."""
-
-    @abstractmethod
-    async def refund(self, permit: Any) -> None:
-        """Give the tokens of a permit back."""
-
-    @abstractmethod
-    async def pause(self, bucket: Any, seconds: float) -> None:
-        """Let nobody take tokens of a bucket for a while."""
-
-
-class Blocking(Waiting):
-    """The limiter blocks this thread."""
-
-    async def enter(self, permit: Any) -> None:
-        """Take the tokens."""
-        permit.__enter__()
-
-    async def settle(self, permit: Any, used: Any) -> None:
-        """Settle."""
-        permit.settle(used)
-
-    async def refund(self, permit: Any) -> None:
-        """Refund."""
-        permit.refund()
-
-    async def pause(self, bucket: Any, seconds: float) -> None:
-        """Pause."""
-        bucket.pause(seconds)
-
-
-class Awaiting(Waiting):
-    """The limiter suspends this task."""
-
-    async def enter(self, permit: Any) -> None:
-        """Take the tokens."""
-        await permit
-
-    async def settle(self, permit: Any, used: Any) -> None:
-        """Settle."""
-        await permit.settle_async(used)
-
-    async def refund(self, permit: Any) -> None:
-        """Refund."""
-        await permit.refund_async()
-
-    async def pause(self, bucket: Any, seconds: float) -> None:
-        """Pause."""
-        await bucket.pause_async(seconds)
-
-
-class Settlement(Generic[Response]):
-    """Settles a permit when the body of its response has passed.
-
-    Args:
-        plan: Who says what was used.
-        waiting: How the limiter is asked.
-        permit: What the request paid.
-        response: The response.
-        encoding: What its body will have to be decoded from; empty if nothing.
-    """
-
-    def __init__(
-        self,
-        plan: Plan[Any, Response],
-        waiting: Waiting,
-        permit: Any,
-        response: Response,
-        encoding: str,
-    ) -> None:
-        self._plan = plan
-        self._waiting = waiting
-        self._permit = permit
-        self._response = response
-        self._tail = Tail(encoding)
-        self._open = True
-
-    def feed(self, data: bytes) -> None:
-        """Take a piece of the body that passes; what cannot be decoded ends the settlement."""
-        if self._open:
-            try:
-                self._tail.feed(data)
-            except Exception:  # noqa: BLE001 - each decoder has its own; the client will raise its own
-                self._open = False
-
-    def give_up(self) -> None:
-        """Leave the estimate as it is, because the body did not arrive."""
-        self._open = False
-
-    async def end(self) -> None:
-        """Settle, now that the body has passed.
-
-        Raises:
-            Exception: What the settle function raises, or what the permit says to its result. Then
-                nothing stays charged.
-        """
-        if not self._open:
-            return
-        self._open = False
-        try:
-            used = self._plan.used(self._response, self._tail.bytes())
-            await self._settle(used)
-        except Exception:
-            await self._waiting.refund(self._permit)
-            raise
-
-    async def cut(self) -> None:
-        """Settle by what has passed, because the body was closed before its end, or just at it.
-
-        A function that cannot make sense of half a body is no error.
-        """
-        if not self._open:
-            return
-        self._open = False
-        try:
-            used = self._plan.used(self._response, self._tail.bytes())
-        except Exception:  # noqa: BLE001 - as said
-            return
-        await self._settle(used)
-
-    async def _settle(self, used: Any) -> None:
-        if used is not None:
-            await self._waiting.settle(self._permit, used)
 
 
 class Channel(ABC, Generic[Request, Response]):

@@ -14,8 +14,10 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyErr
 from urllib3.util import parse_url
 
 from ..rates import Number
-from .exchange import Blocking, Channel, Settlement, exchange, run
+from .exchange import Channel, exchange, run
 from .plan import Cost, Key, Limiter, Plan, Settle, make_plan
+from .settlement import Settlement
+from .waiting import Blocking
 
 __all__ = ["RateLimitAdapter"]
 

@@ -7,8 +7,10 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from ..rates import Number
-from .exchange import Awaiting, Blocking, Channel, Settlement, Waiting, exchange, run
+from .exchange import Channel, exchange, run
 from .plan import Cost, Key, Limiter, Plan, Settle, make_plan
+from .settlement import Settlement
+from .waiting import Awaiting, Blocking, Waiting
 
 __all__ = ["AsyncStream", "AsyncTransport", "SyncStream", "SyncTransport"]
 
