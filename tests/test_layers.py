@@ -132,6 +132,7 @@ LAYERS = [
     "http.records",
     "http.usage",
     "http",
+    "http.away",
     "http.functions",
     "http.plan",
     "http.pausing",

@@ -353,7 +353,7 @@ def test_retry_no_body_that_is_gone(caller, api, url, bucket):
 
 
 def test_fail_to_pause_closes_the_response(caller, api, url, bucket, monkeypatch):
-    """A store that fails when it is told of the pause is seen by the caller, and nothing leaks."""
+    """What a bucket of the caller's own raises when it is paused is seen, and nothing leaks."""
     api.replies.append(Reply(429, {"Retry-After": "7"}))
     monkeypatch.setattr(TokenBucket, "pause", fail)
     with caller.session(RateLimiter(bucket)) as client, pytest.raises(LookupError):

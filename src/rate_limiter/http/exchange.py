@@ -82,13 +82,13 @@ async def exchange(
     limiter, tokens = plan.bill(request)
     left = plan.retries if plan.retries and channel.can_replay(request) else 0
     while True:
-        permit = await _admitted(limiter, tokens, channel.waiting)
-        response = await _sent(channel, request, permit)
+        permit = await _admitted(plan, limiter, tokens, channel.waiting)
+        response = await _sent(plan, channel, request, permit)
         try:
             status, headers = channel.answer(response)
             pause = plan.pause_after(status, headers)
-            if pause:
-                await _pause(limiter, tokens, pause, channel.waiting)
+            if pause and not await _paused(plan, limiter, tokens, pause, channel.waiting):
+                left = 0  # its store is away, so nobody could let it through
             if not left or not plan.may_retry(status, headers, limiter):
                 return await _watched(plan, channel, response, permit)
         except BaseException:
@@ -97,33 +97,45 @@ async def exchange(
         left -= 1
         await channel.close(response)
         if rest := unused(limiter.bucket, tokens):
-            await channel.waiting.settle(permit, rest)
+            await plan.away.carried_out(channel.waiting.settle(permit, rest))
 
 
-async def _admitted(limiter: Any, tokens: Tokens | None, waiting: Waiting) -> Any:
+async def _admitted(
+    plan: Plan[Any, Any], limiter: Any, tokens: Tokens | None, waiting: Waiting
+) -> Any:
     """Return a permit that has been entered; None for a free request."""
     if tokens is None:
         return None
     permit = limiter.acquire(tokens)
     await waiting.enter(permit)
+    plan.away.admitted(permit)
     return permit
 
 
-async def _pause(
-    limiter: RateLimiter[Any], tokens: Tokens | None, seconds: float, waiting: Waiting
-) -> None:
-    """Pause everybody who shares the limit, and tell the hooks."""
-    await waiting.pause(paused_by(limiter.bucket, tokens), seconds)
-    paused(limiter.name, seconds)
+async def _paused(
+    plan: Plan[Any, Any],
+    limiter: RateLimiter[Any],
+    tokens: Tokens | None,
+    seconds: float,
+    waiting: Waiting,
+) -> bool:
+    """Pause everybody who shares the limit, and tell the hooks; return whether that was done."""
+    bucket = paused_by(limiter.bucket, tokens)
+    done = await plan.away.carried_out(waiting.pause(bucket, seconds))
+    if done:
+        paused(limiter.name, seconds)
+    return done
 
 
-async def _sent(channel: Channel[Request, Response], request: Request, permit: Any) -> Response:
+async def _sent(
+    plan: Plan[Any, Any], channel: Channel[Request, Response], request: Request, permit: Any
+) -> Response:
     """Send a request; if it never left, give its tokens back."""
     try:
         return await channel.send(request)
     except Exception as error:
         if permit is not None and channel.never_left(error):
-            await channel.waiting.refund(permit)
+            await plan.away.carried_out(channel.waiting.refund(permit))
         raise
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from ..admission import Tokens
@@ -11,6 +12,7 @@ from ..base_bucket import BaseBucket
 from ..keyed import KeyedRateLimiter
 from ..limiter import RateLimiter
 from ..rates import Number, non_negative, positive, shown
+from .away import Away
 from .functions import at_hand, check_functions, is_free
 from .headers.reading import FORBIDDEN, asks_to_wait, retry_after
 
@@ -39,6 +41,7 @@ class Plan(Generic[Request, Response]):
     settle: Settle[Response] | None
     max_pause: float
     retries: int
+    away: Away = field(default_factory=partial(Away, "what responses say is not noted"))
 
     def bill(self, request: Request) -> tuple[RateLimiter[Any], Tokens | None]:
         """Return whom a request asks and for how many tokens; None if it is free.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,6 +11,7 @@ from ..level import Level
 from ..permit import AsyncPermit, Permit
 from ..rates import shown
 from ..token_bucket import TokenBucket
+from .away import Away
 from .functions import AT_HAND, at_hand, awaited, check_functions, is_free
 from .given import Limiters, check_limiters, check_name, finder, read_cost
 from .headers.writing import (
@@ -29,7 +29,6 @@ __all__ = ["Answer", "Fields", "Service"]
 Fields: TypeAlias = list[tuple[str, str]]
 """Header fields: names and values."""
 
-_LOG = logging.getLogger("rate_limiter.http")
 _TURNED_AWAY = (RateLimitExceeded, CostExceedsCapacity, BackendError)
 
 
@@ -82,7 +81,7 @@ class Service:
         self._name = check_name(name)
         self._legacy = legacy_headers
         self._make_body = body
-        self._away = False
+        self._away = Away("requests cannot be limited")
 
     @property
     def counts_some(self) -> bool:
@@ -107,7 +106,7 @@ class Service:
                 pass
         except _TURNED_AWAY as error:
             return self._turn_away(request, error)
-        self._away = self._away and self._note_back()
+        self._away.answered()
         return permit
 
     async def decide_async(self, request: Any) -> Permit | AsyncPermit | Answer | None:
@@ -127,7 +126,7 @@ class Service:
             permit: Permit | AsyncPermit = await limiter.acquire(cost)
         except _TURNED_AWAY as error:
             return self._turn_away(request, error)
-        self._away = self._away and self._note_back()
+        self._away.answered()
         return permit
 
     def fields(self, permit: Permit | AsyncPermit, *, refunded: bool = False) -> Fields:
@@ -161,14 +160,14 @@ class Service:
         try:
             permit.refund()
         except BackendError as error:
-            self._note_failure(error)
+            self._away.failed(error)
 
     async def give_back_async(self, permit: Permit | AsyncPermit) -> None:
         """Do what `give_back` does, from within a task."""
         try:
             await permit.refund_async()
         except BackendError as error:
-            self._note_failure(error)
+            self._away.failed(error)
 
     def _level_fields(
         self,
@@ -195,9 +194,9 @@ class Service:
     def _turn_away(self, request: Any, error: Any) -> Answer | None:
         """Return what to answer when there is no permit; None in a dry run."""
         if isinstance(error, BackendError):
-            self._note_failure(error)
+            self._away.failed(error)
         else:
-            self._away = self._away and self._note_back()
+            self._away.answered()
         if self._dry_run:
             return None
         if isinstance(error, BackendError):
@@ -215,13 +214,3 @@ class Service:
         content_type, body = body_of(request, problem, self._make_body)
         length = ("Content-Length", str(len(body)))
         return Answer(problem["status"], [("Content-Type", content_type), length, *fields], body)
-
-    def _note_failure(self, error: BackendError) -> None:
-        """Log the first failure of an outage, whose cause clients are not told."""
-        if not self._away:
-            self._away = True
-            _LOG.warning("%s; requests cannot be limited until it is back", error)
-
-    def _note_back(self) -> bool:
-        _LOG.info("the store of the limit is back")
-        return False

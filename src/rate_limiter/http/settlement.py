@@ -56,7 +56,7 @@ class Settlement(Generic[Response]):
 
         Raises:
             Exception: What the settle function raises, or what the permit says to its result. Then
-                nothing stays charged.
+                nothing stays charged. A store that is away raises nothing.
         """
         if not self._open:
             return
@@ -65,7 +65,7 @@ class Settlement(Generic[Response]):
             used = self._plan.used(self._response, self._tail.bytes())
             await self._settle(used)
         except Exception:
-            await self._waiting.refund(self._permit)
+            await self._plan.away.carried_out(self._waiting.refund(self._permit))
             raise
 
     async def cut(self) -> None:
@@ -84,4 +84,4 @@ class Settlement(Generic[Response]):
 
     async def _settle(self, used: Any) -> None:
         if used is not None:
-            await self._waiting.settle(self._permit, used)
+            await self._plan.away.carried_out(self._waiting.settle(self._permit, used))
