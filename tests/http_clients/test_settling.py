@@ -137,6 +137,22 @@ def test_leave_half_a_body_leaves_the_estimate(caller, api, url, bucket):
     assert bucket.available_tokens == 900
 
 
+@pytest.mark.parametrize("used", [-1, "1", {"tokens": 1}, float("nan"), True])
+def test_leave_a_body_with_nonsense_leaves_the_estimate(caller, api, url, bucket, used):
+    """P43: What `settle` says of half a body may make no sense: the reader sees its own error."""
+    gate = threading.Event()
+    api.replies.append(Reply(chunks=(USED, b" "), gate=gate))
+
+    def fail():
+        gate.set()
+        raise LookupError("the reader's own")
+
+    settling = caller.session(RateLimiter(bucket), cost=100, settle=lambda *_: used)
+    with settling as client, pytest.raises(LookupError, match="the reader's own"):
+        client.read_some(url, between=fail)
+    assert bucket.available_tokens == 900
+
+
 def test_lose_connection_in_a_body_stays_charged(caller, api, url, bucket):
     """P43: A body that breaks off raises the library's error, and is charged as estimated."""
     api.replies += [Reply(chunks=(USED,), broken=True)] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from .plan import Plan
@@ -71,16 +72,14 @@ class Settlement(Generic[Response]):
     async def cut(self) -> None:
         """Settle by what has passed, because the body was closed before its end, or just at it.
 
-        A function that cannot make sense of half a body is no error.
+        A function that cannot make sense of half a body is no error, and what makes no sense to the
+        permit leaves the estimate: the caller may be raising an error of its own.
         """
         if not self._open:
             return
         self._open = False
-        try:
-            used = self._plan.used(self._response, self._tail.bytes())
-        except Exception:  # noqa: BLE001 - as said
-            return
-        await self._settle(used)
+        with suppress(Exception):
+            await self._settle(self._plan.used(self._response, self._tail.bytes()))
 
     async def _settle(self, used: Any) -> None:
         if used is not None:
