@@ -6,6 +6,10 @@ import gzip
 import io
 import json
 import shutil
+import socket
+import ssl
+import threading
+from contextlib import contextmanager
 
 import pytest
 import requests
@@ -15,7 +19,9 @@ from stub_api import Reply
 from urllib3.exceptions import (
     ConnectTimeoutError,
     MaxRetryError,
+    NewConnectionError,
     ProtocolError,
+    ProxyError,
     ResponseError,
     SSLError,
 )
@@ -202,7 +208,12 @@ def why(reason):
     ("error", "charged"),
     [
         (requests.ConnectTimeout(why(ConnectTimeoutError())), 0),
-        (requests.exceptions.SSLError(why(SSLError())), 0),
+        (requests.exceptions.SSLError(why(SSLError("amid the answer"))), 1),
+        (
+            requests.exceptions.ProxyError(why(ProxyError("no way", NewConnectionError(None, "")))),
+            0,
+        ),
+        (requests.exceptions.ProxyError(why(ProxyError("gone", OSError("reset")))), 1),
         (requests.exceptions.InvalidSchema("no adapter"), 0),
         (requests.ConnectionError(why(ProtocolError("aborted"))), 1),
         (requests.ConnectionError(ProtocolError("aborted")), 1),
@@ -218,6 +229,61 @@ def test_fail_is_charged_if_the_request_may_have_left(bucket, error, charged):
         with pytest.raises(type(error)):
             session.get("http://host/")
     assert bucket.available_tokens == 1000 - charged
+
+
+@contextmanager
+def hanging_up():
+    """Serve a port that reads one request and hangs up on it; by then nobody listens any more."""
+    seen = []
+
+    def serve():
+        connection = listening.accept()[0]
+        listening.close()
+        with connection:
+            seen.append(connection.recv(4096))
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}", seen
+    thread.join()
+
+
+def test_lose_tls_once_the_request_has_left_stays_charged(bucket, url, api, monkeypatch):
+    """P43: An error of TLS amid the answer has the type of one in the handshake."""
+
+    def fail(connection):
+        connection.sock.recv(1)
+        raise ssl.SSLError("bad record type")
+
+    monkeypatch.setattr("urllib3.connection.HTTPConnection.getresponse", fail)
+    with requests.Session() as session:
+        session.mount("http://", RateLimitAdapter(RateLimiter(bucket)))
+        with pytest.raises(requests.exceptions.SSLError, match="bad record type"):
+            session.get(url)
+    assert len(api.requests) == 1
+    assert bucket.available_tokens == 999
+
+
+def test_lose_a_proxy_that_has_the_request_stays_charged(bucket):
+    """P43: A proxy that hangs up on a request has seen it, whatever urllib3 says."""
+    with hanging_up() as (proxy, seen), requests.Session() as session:
+        session.mount("http://", RateLimitAdapter(RateLimiter(bucket)))
+        with pytest.raises(requests.exceptions.ProxyError):
+            session.get("http://host.invalid/", proxies={"http": proxy})
+    assert len(seen) == 1
+    assert bucket.available_tokens == 999
+
+
+def test_fail_to_connect_after_an_attempt_that_left_stays_charged(bucket):
+    """P43: Where the adapter within tries again by itself, only its last failure is known."""
+    with hanging_up() as (url, seen), requests.Session() as session:
+        inner = requests.adapters.HTTPAdapter(max_retries=1)
+        session.mount("http://", RateLimitAdapter(RateLimiter(bucket), transport=inner))
+        with pytest.raises(requests.ConnectionError):
+            session.get(url)
+    assert len(seen) == 1
+    assert bucket.available_tokens == 999
 
 
 def test_authenticate_by_digest_pays_each_request(session, api, url, bucket):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
+from traceback import walk_tb
 from typing import Any, cast
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util import parse_url
 
 from ..rates import Number
@@ -22,7 +23,7 @@ from .waiting import Blocking
 __all__ = ["RateLimitAdapter"]
 
 _NOT_SENT = (InvalidURL, InvalidSchema, InvalidProxyURL)
-_NOT_CONNECTED = (ConnectTimeoutError, NewConnectionError, ProxyError, SSLError)
+_NOT_CONNECTED = (ConnectTimeoutError, NewConnectionError)
 
 
 class RateLimitAdapter(BaseAdapter):
@@ -45,7 +46,8 @@ class RateLimitAdapter(BaseAdapter):
         max_pause: The longest pause in seconds, whatever a server says.
         retries: How often to send a request again, through the limiter, after a 429, a 503 or a 403
             that reports a limit. Only requests whose body can be sent twice are sent again.
-        transport: The adapter that sends; `HTTPAdapter()` if None. Its own retries pass no limiter.
+        transport: The adapter that sends; `HTTPAdapter()` if None. Its own retries pass no limiter,
+            and with them a failure to connect stays charged: an attempt before may have left.
 
     Raises:
         CostExceedsCapacity: No request could ever pay `cost`, and the limiter does not wait.
@@ -110,8 +112,9 @@ class _Channel(Channel[requests.PreparedRequest, requests.Response]):
     def never_left(self, error: Exception) -> bool:
         if isinstance(error, _NOT_SENT):
             return True
-        cause = error.args[0] if error.args else None
-        return isinstance(getattr(cause, "reason", None), _NOT_CONNECTED)
+        if getattr(getattr(self._inner, "max_retries", None), "total", 0):
+            return False  # the last attempt never left; those before are not told
+        return _failed_to_connect(getattr(_told(error), "reason", None))
 
     def can_replay(self, request: requests.PreparedRequest) -> bool:
         return request.body is None or isinstance(request.body, bytes | str)
@@ -135,6 +138,31 @@ class _Channel(Channel[requests.PreparedRequest, requests.Response]):
             watch.take(response.content, decoded=True)
             watch.end()
         return response
+
+
+def _failed_to_connect(error: Any) -> bool:
+    """Tell whether an error of urllib3 came while it connected.
+
+    An error of TLS or of a proxy has the same type then as when the connection breaks later, with
+    the request sent. So where it was raised decides.
+    """
+    while isinstance(error, Exception):
+        if isinstance(error, _NOT_CONNECTED) or _passes_connect(error):
+            return True
+        error = getattr(error, "original_error", None) or _told(error)
+    return False
+
+
+def _told(error: Exception) -> Any:
+    """Return the error that another one was made from; None if there is none."""
+    return error.args[0] if error.args else None
+
+
+def _passes_connect(error: Exception) -> bool:
+    return any(
+        (frame.f_globals.get("__name__"), frame.f_code.co_name) == ("urllib3.connection", "connect")
+        for frame, _ in walk_tb(error.__traceback__)
+    )
 
 
 class _Watch:
