@@ -20,14 +20,14 @@ class Reply:
 
     Args:
         status: The status.
-        headers: The headers; no `Date` unless one is here.
+        headers: The headers, or pairs; no `Date` unless one is here.
         chunks: The body, in pieces that are sent one by one.
         gate: Waited for before the last piece.
         broken: Whether the connection ends before the body does.
     """
 
     status: int = 200
-    headers: dict = field(default_factory=dict)
+    headers: dict | list = field(default_factory=dict)
     chunks: tuple = (b"{}",)
     gate: threading.Event | None = None
     broken: bool = False
@@ -89,7 +89,9 @@ class Api:
         return Reply(headers={"content-type": "application/json"})
 
     async def _send(self, reply, send):
-        headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
+        given = reply.headers
+        pairs = given.items() if isinstance(given, dict) else given
+        headers = [(name.lower().encode(), value.encode()) for name, value in pairs]
         if reply.broken:
             headers.append((b"content-length", b"100000"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -83,6 +83,23 @@ def test_receive_response_pauses_as_it_says(caller, api, url, bucket, status, he
     assert bucket.level.paused_for == pause
 
 
+@pytest.mark.parametrize(
+    ("fields", "pause"),
+    [
+        ([("Retry-After", "5"), ("Retry-After", "7")], 7),
+        ([("Retry-After", "soon"), ("Retry-After", "7")], 7),
+        ([("RateLimit", '"a";r=0;t=5'), ("RateLimit", '"b";r=0;t=9')], 9),
+        ([("Age", "0"), ("Age", "9"), ("Retry-After", "7")], 0),
+    ],
+)
+def test_receive_several_fields_of_a_name_reads_each(caller, api, url, bucket, fields, pause):  # noqa: PLR0917
+    """P43: A proxy may add a field to that of the server: the longer pause counts everywhere."""
+    api.replies.append(Reply(429, fields))
+    with caller.session(RateLimiter(bucket)) as client:
+        client.send("GET", url)
+    assert bucket.level.paused_for == pause
+
+
 def test_receive_429_pauses_everybody_who_shares_the_bucket(caller, api, url, bucket, clock):
     """P43: Others are held as well, also those who call something else, but not for longer."""
     api.replies.append(Reply(429, {"Retry-After": "500"}))

@@ -16,6 +16,7 @@ import requests
 from requests.adapters import BaseAdapter
 from requests.auth import HTTPDigestAuth
 from stub_api import Reply
+from urllib3 import HTTPResponse
 from urllib3.exceptions import (
     ConnectTimeoutError,
     MaxRetryError,
@@ -158,6 +159,17 @@ def test_settle_response_of_a_mock(bucket, tails):
         assert session.get("http://host/").content == b"canned"
     assert tails == [b"canned"]
     assert inner.closed
+
+
+@pytest.mark.parametrize("raw", [io.BytesIO(), HTTPResponse(io.BytesIO(), {"retry-after": "5"})])
+def test_receive_fields_that_somebody_has_changed_reads_those(bucket, raw):
+    """P43: What an adapter within says of a response counts, whatever its body knows."""
+    headers = requests.structures.CaseInsensitiveDict({"Retry-After": "7"})
+    inner = Canned(raw=raw, headers=headers, status_code=429)
+    with requests.Session() as session:
+        session.mount("http://", RateLimitAdapter(RateLimiter(bucket), transport=inner))
+        session.get("http://host/")
+    assert bucket.level.paused_for == 7
 
 
 @pytest.mark.parametrize(

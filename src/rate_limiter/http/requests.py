@@ -120,7 +120,7 @@ class _Channel(Channel[requests.PreparedRequest, requests.Response]):
         return request.body is None or isinstance(request.body, bytes | str)
 
     def answer(self, response: requests.Response) -> tuple[int, Any]:
-        return response.status_code, list(response.headers.lower_items())
+        return response.status_code, list(_fields_of(response))
 
     async def close(self, response: requests.Response) -> None:
         response.close()
@@ -138,6 +138,20 @@ class _Channel(Channel[requests.PreparedRequest, requests.Response]):
             watch.take(response.content, decoded=True)
             watch.end()
         return response
+
+
+def _fields_of(response: requests.Response) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a response, one by one where several have a name in common.
+
+    requests joins those, and "5, 7" is no `Retry-After`; urllib3 has kept them apart.
+    """
+    fields_of: Any = getattr(getattr(response.raw, "headers", None), "getlist", None)
+    for name, value in response.headers.lower_items():
+        apart: list[str] = fields_of(name) if fields_of else []
+        if ", ".join(apart) != value:  # somebody has changed it since
+            apart = [value]
+        for text in apart:
+            yield name, text
 
 
 def _failed_to_connect(error: Any) -> bool:
