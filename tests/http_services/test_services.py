@@ -12,6 +12,7 @@ from rate_limiter import (
     RateLimitExceeded,
     TokenBucket,
 )
+from rate_limiter.instrumentation import set_hooks
 from rate_limiter.testing import ManualClock
 
 TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
@@ -319,6 +320,24 @@ def test_dry_run_counts_and_refuses_nobody(world, clock, where):
     assert {reply.field("RateLimit") for reply in replies} == {None}
     assert limiters["10.0.0.1"].bucket.available_tokens == 0
     assert world.get(client="no room for another").status == 200
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_dry_run_of_a_service_keeps_the_name_of_its_limiter(world, clock, keyed):
+    """P45: Events and metrics of a service's dry run are under the limiter's name."""
+    heard = []
+    set_hooks([heard.append])
+    options = {"block": False, "name": "api"}
+    if keyed:
+        limiters = KeyedRateLimiter.from_rate("1/minute", clock=clock, **options)
+    else:
+        limiters = RateLimiter(TokenBucket(1, 1, clock=clock), **options)
+    try:
+        world.limit(limiters, dry_run=True)
+        assert statuses(world, 2) == [200, 200]
+    finally:
+        set_hooks([])
+    assert [(event.kind, event.limiter) for event in heard] == [("would_refuse", "api")]
 
 
 def test_dry_run_of_a_single_limiter_charges_its_bucket(world, clock):

@@ -62,7 +62,13 @@ def _find_pretending(limiters: KeyedRateLimiter[Any], key: Any) -> RateLimiter[A
 
 
 def _pretending(limiter: RateLimiter[Any]) -> RateLimiter[Any]:
-    return RateLimiter(limiter.bucket, block=limiter.block, timeout=limiter.timeout, dry_run=True)
+    return RateLimiter(
+        limiter.bucket,
+        block=limiter.block,
+        timeout=limiter.timeout,
+        dry_run=True,
+        name=limiter.name,
+    )
 
 
 def check_name(name: str) -> str:
