@@ -324,3 +324,10 @@ def test_list_members_of_a_group():
     inner, plain, named = BucketGroup(TokenBucket(1, 1)), TokenBucket(2, 1), TokenBucket(3, 1)
     group = BucketGroup(inner, plain, named=named)
     assert group.members == (inner, plain, named)
+
+
+def test_know_the_clock_of_a_bucket_and_of_a_group():
+    """The clock of a bucket can be read, for code that has to sleep as its callers do."""
+    clock = ManualClock()
+    bucket = TokenBucket(1, 1, clock=clock)
+    assert bucket.clock is BucketGroup(bucket).clock is clock

@@ -31,6 +31,12 @@ class BaseBucket(ABC):
         return self
 
     @property
+    def clock(self) -> Clock:
+        """What it reads the time from, and what its callers sleep on."""
+        clock: Clock = self._core._clock
+        return clock
+
+    @property
     @abstractmethod
     def capacity(self) -> float:
         """The most tokens it holds."""

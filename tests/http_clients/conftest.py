@@ -23,6 +23,7 @@ def api(served):
     api = served[0]
     api.limit, api.replies, api.requests, api.statuses = None, deque(), [], []
     api.arrived.clear()
+    api.on_request = lambda: None
     return api
 
 

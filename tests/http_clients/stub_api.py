@@ -56,6 +56,7 @@ class Api:
 
     def __init__(self):
         self.limit = None
+        self.on_request = lambda: None  # called by every request
         self.replies = deque()
         self.requests = []
         self.statuses = []
@@ -71,6 +72,7 @@ class Api:
             more = message.get("more_body", False)
         self.requests.append((scope["method"], scope["path"], body))
         self.arrivals.append(time.monotonic())
+        self.on_request()
         self.arrived.set()
         reply = self.replies.popleft() if self.replies else self._answer(scope["path"], body)
         self.statuses.append(reply.status)

@@ -215,7 +215,7 @@ def test_time_out_as_a_whole_includes_the_wait(api, url):
     async def main():
         options = {"timeout": aiohttp.ClientTimeout(total=0.1)}
         async with session_with(RateLimiter(bucket), session_options=options) as session:
-            await session.get(url)
+            await session.get(url, timeout=aiohttp.ClientTimeout(total=10))
             with pytest.raises(asyncio.TimeoutError):
                 await session.get(url)
 

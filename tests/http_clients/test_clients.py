@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from itertools import pairwise
 
 import pytest
 from stub_api import Reply
@@ -341,6 +342,7 @@ def test_retry_sends_again_through_the_limiter(caller, api, url, bucket, clock):
         ({}, {"retries": 2}, Reply(403)),
         ({}, {"retries": 2, "max_pause": 5}, Reply(429, {"Retry-After": "7"})),
         ({"timeout": 5}, {"retries": 2}, Reply(429, {"Retry-After": "7"})),
+        ({"timeout": 0.5}, {"retries": 2}, Reply(429)),
         ({"block": False}, {"retries": 2}, Reply(429)),
         ({"dry_run": True}, {"retries": 2}, Reply(429)),
     ],
@@ -351,6 +353,51 @@ def test_retry_only_what_can_help(caller, api, url, bucket, policy, options, rep
     with caller.session(RateLimiter(bucket, **policy), **options) as client:
         assert client.send("GET", url).status == reply.status
     assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503, 529])
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}, {"Retry-After": "soon"}])
+@pytest.mark.parametrize(("longest", "waits"), [(3600, [1, 2, 4, 8]), (3, [1, 2, 3, 3])])
+def test_retry_without_being_told_when_waits_longer_each_time(  # noqa: PLR0917
+    caller, api, url, clock, status, headers, longest, waits
+):
+    """What says nothing is asked again later and later, on the bucket's clock; others go on."""
+    bucket = TokenBucket(10, 0.001, clock=clock)
+    sent = []
+    api.replies += [Reply(status, headers)] * 5
+    api.on_request = lambda: sent.append((clock.elapsed, bucket.level.paused_for))
+    with caller.session(RateLimiter(bucket), retries=4, max_pause=longest) as client:
+        assert client.send("GET", url).status == status
+    assert [later[0] - before[0] for before, later in pairwise(sent)] == waits
+    assert {paused for _, paused in sent} == {0}
+
+
+def test_retry_after_what_says_when_begins_with_a_second(caller, api, url, clock):
+    """Only the silent refusals make the wait grow; those that say when are obeyed."""
+    bucket = TokenBucket(10, 10, clock=clock)
+    api.replies += [Reply(429, {"Retry-After": "9"}), Reply(429), Reply(429)]
+    with caller.session(RateLimiter(bucket), retries=3) as client:
+        assert client.send("GET", url).status == 200
+    assert clock.elapsed == 9 + 1 + 2
+
+
+def test_cancel_the_wait_before_a_retry_sends_nothing(awaiting_caller, api, url):
+    """P43: A task that is cancelled while it waits for another attempt makes none."""
+    clock = ManualClock()
+    bucket = TokenBucket(5, 1, clock=clock)
+    api.replies.append(Reply(429))
+
+    async def cancel(client):
+        task = asyncio.create_task(client.send_async("GET", url))
+        await asyncio.to_thread(clock.wait_for_sleepers)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with awaiting_caller.session(RateLimiter(bucket), retries=1) as client:
+        client.runner.run(cancel(client))
+    assert len(api.requests) == 1
+    assert bucket.available_tokens == 4
 
 
 def test_retry_at_most_that_often(caller, api, url, bucket):

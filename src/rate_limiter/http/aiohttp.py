@@ -54,7 +54,8 @@ def rate_limit_middleware(
             what was charged to that bucket of a group.
         max_pause: The longest pause in seconds, whatever a server says.
         retries: How often to send a request again, through the limiter, after a 429, a 503 or a 403
-            that reports a limit. Only requests whose body can be sent twice are sent again.
+            that reports a limit; if it does not say when, after 1 s, 2 s, 4 s and so on. Only
+            requests whose body can be sent twice are sent again.
 
     Raises:
         CostExceedsCapacity: No request could ever pay `cost`, and the limiter does not wait.

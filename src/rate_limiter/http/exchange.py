@@ -22,6 +22,7 @@ __all__ = ["Channel", "exchange", "run"]
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 T = TypeVar("T")
+_FIRST_WAIT = 1.0  # seconds before another attempt if the response asks for no time; then doubled
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -81,6 +82,7 @@ async def exchange(
     """
     limiter, tokens = plan.bill(request)
     left = plan.retries if plan.retries and channel.can_replay(request) else 0
+    unless_told = _FIRST_WAIT
     while True:
         permit = await _admitted(plan, limiter, tokens, channel.waiting)
         response = await _sent(plan, channel, request, permit)
@@ -89,7 +91,8 @@ async def exchange(
             pause = plan.pause_after(status, headers)
             if pause and not await _paused(plan, limiter, tokens, pause, channel.waiting):
                 left = 0  # its store is away, so nobody could let it through
-            if not left or not plan.may_retry(status, headers, limiter):
+            wait = plan.retry_in(status, headers, limiter, unless_told) if left else None
+            if wait is None:
                 return await _watched(plan, channel, response, permit)
         except BaseException:
             await channel.close(response)
@@ -98,6 +101,9 @@ async def exchange(
         await channel.close(response)
         if rest := unused(limiter.bucket, tokens):
             await plan.away.carried_out(channel.waiting.settle(permit, rest))
+        if not pause:  # which would hold the next attempt up
+            await channel.waiting.rest(limiter.bucket.clock, wait)
+            unless_told *= 2
 
 
 async def _admitted(

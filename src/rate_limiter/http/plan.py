@@ -66,19 +66,29 @@ class Plan(Generic[Request, Response]):
         seconds = retry_after(status, headers)
         return None if seconds is None else min(seconds, self.max_pause)
 
-    def may_retry(self, status: int, headers: Any, limiter: RateLimiter[Any]) -> bool:
-        """Tell whether a request that was answered so is worth another attempt.
+    def retry_in(
+        self, status: int, headers: Any, limiter: RateLimiter[Any], unless_told: float
+    ) -> float | None:
+        """Return how long to wait before a request that was answered so is sent again.
 
-        It is if the status is about a limit, and the limiter would wait for as long as was asked.
+        It is sent again if the status is about a limit, and the limiter would wait for that long.
+
+        Args:
+            status: The status of the response.
+            headers: Its headers.
+            limiter: Whom the request has asked.
+            unless_told: What to wait if the response asks for no time.
+
+        Returns:
+            Seconds; None if it is not worth another attempt.
         """
         asked = retry_after(status, headers)
         about_limit = asks_to_wait(status) or (status == FORBIDDEN and asked is not None)
         if not about_limit or not limiter.block or limiter.dry_run:
-            return False
-        longest = (
-            self.max_pause if limiter.timeout is None else min(self.max_pause, limiter.timeout)
-        )
-        return asked is None or asked <= longest
+            return None
+        wait = asked or min(unless_told, self.max_pause)
+        longest = self.max_pause if limiter.timeout is None else limiter.timeout
+        return wait if wait <= min(longest, self.max_pause) else None
 
     def used(self, response: Response, tail: bytes) -> Number | Mapping[str, Any] | None:
         """Return what a response says it has used; None if it does not say so.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from ..clock import NANO, Clock
+from ..sleeping import ThreadSleeper, task_sleeper
+
 __all__ = ["Awaiting", "Blocking", "Waiting"]
 
 
@@ -27,6 +30,10 @@ class Waiting(ABC):
     async def pause(self, bucket: Any, seconds: float) -> None:
         """Let nobody take tokens of a bucket for a while."""
 
+    @abstractmethod
+    async def rest(self, clock: Clock, seconds: float) -> None:
+        """Sleep, whatever the buckets do meanwhile."""
+
 
 class Blocking(Waiting):
     """The limiter blocks this thread."""
@@ -47,6 +54,12 @@ class Blocking(Waiting):
         """Pause."""
         bucket.pause(seconds)
 
+    async def rest(self, clock: Clock, seconds: float) -> None:
+        """Block this thread."""
+        sleeper, until = ThreadSleeper(), _instant_in(seconds, clock)
+        while clock.now() < until:
+            clock.sleep(sleeper, until)
+
 
 class Awaiting(Waiting):
     """The limiter suspends this task."""
@@ -66,3 +79,13 @@ class Awaiting(Waiting):
     async def pause(self, bucket: Any, seconds: float) -> None:
         """Pause."""
         await bucket.pause_async(seconds)
+
+    async def rest(self, clock: Clock, seconds: float) -> None:
+        """Suspend this task."""
+        sleeper, until = task_sleeper(), _instant_in(seconds, clock)
+        while clock.now() < until:
+            await clock.sleep_async(sleeper, until)
+
+
+def _instant_in(seconds: float, clock: Clock) -> int:
+    return clock.now() + round(seconds * NANO)
