@@ -72,6 +72,13 @@ def read_as_it_comes(raw):
     return b"".join(pieces)
 
 
+def read_whatever_is_there(raw):
+    pieces = []
+    while piece := raw.read1(decode_content=True):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
 def copy(raw):
     file = io.BytesIO()
     shutil.copyfileobj(raw, file)
@@ -88,6 +95,7 @@ READERS = [
     (copy, False),
     (read_in_pieces, True),
     (read_as_it_comes, True),
+    (read_whatever_is_there, True),
     (lambda raw: b"".join(raw.stream(1000)), False),
     (lambda raw: b"".join(raw.stream(1000, decode_content=True)), True),
     (b"".join, True),
@@ -108,6 +116,20 @@ def test_read_raw_body_in_any_way_settles_once(session, api, url, tails, read, d
     assert tails == [BODY]
 
 
+def test_read_a_piece_at_a_time_settles_at_the_end(session, api, url, tails):
+    """A piece that is read without an amount is not the whole body."""
+    gate = threading.Event()
+    length = {"Content-Length": "2"}
+    api.replies.append(Reply(headers=length, chunks=(b"a", b"b"), gate=gate))
+    with session.get(url, stream=True) as response:
+        assert response.raw.read1() == b"a"
+        assert tails == []
+        gate.set()
+        assert response.raw.read1() == b"b"
+        assert response.raw.read1() == b""
+        assert tails == [b"ab"]
+
+
 def test_read_chunks_by_hand_settles(session, api, url, tails):
     """Chunks may be read as such."""
     api.replies.append(Reply(chunks=(b"a", b"b")))
@@ -119,7 +141,7 @@ def test_read_chunks_by_hand_settles(session, api, url, tails):
 def test_read_nothing_and_close_settles_for_nothing(session, api, url, tails):
     """A response that is closed unread has shown nothing, and reading none of it is not its end."""
     with session.get(url, stream=True) as response:
-        assert response.raw.read(0) == b""
+        assert response.raw.read(0) == response.raw.read1(0) == b""
         assert tails == []
     assert tails == [b""]
 

@@ -197,7 +197,7 @@ class _Watch:
         raw = self._raw
         for name, through in (
             ("read", self._through_read),
-            ("read1", self._through_read),
+            ("read1", self._through_read1),
             ("read_chunked", self._through_pieces),
             ("stream", self._through_stream),
             ("close", self._through_close),
@@ -227,6 +227,16 @@ class _Watch:
             data: bytes = inner(amt, decode_content, **options)
         self.take(data, decoded=self._decodes(decode_content))
         if amt is None or amt < 0 or (amt and not data):
+            self.end()
+        return data
+
+    def _through_read1(
+        self, inner: Any, amt: int | None = None, decode_content: bool | None = None
+    ) -> bytes:
+        with self._unless_broken():
+            data: bytes = inner(amt, decode_content)
+        self.take(data, decoded=self._decodes(decode_content))
+        if amt != 0 and not data:  # without an amount it is one piece, not all
             self.end()
         return data
 
