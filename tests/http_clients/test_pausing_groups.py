@@ -136,6 +136,47 @@ def test_receive_429_pauses_one_bucket_of_a_group_on_a_server(api, url):
 
 
 @pytest.mark.parametrize(
+    ("reply", "charged"),
+    [
+        (Reply(429), 0),
+        (Reply(503, {"Retry-After": "1"}), 0),
+        (Reply(403, {"Retry-After": "1"}), 0),
+        (Reply(403), 900),
+        (Reply(500), 900),
+        (Reply(200, {"RateLimit": '"default";r=0;t=1'}), 900),
+    ],
+)
+@pytest.mark.parametrize("policy", [{}, {"block": False}])
+def test_refused_call_gives_back_what_is_no_count_of_calls(  # noqa: PLR0917
+    caller, api, url, reply, charged, policy
+):
+    """A refused call has used no model tokens, also if it is not sent again."""
+    clock = ManualClock()
+    group = BucketGroup(
+        calls=TokenBucket(10, 1, clock=clock), tokens=TokenBucket(1000, 1, clock=clock)
+    )
+    api.replies.append(reply)
+    with caller.session(RateLimiter(group, **policy), cost={"calls": 1, "tokens": 900}) as client:
+        client.send("GET", url)
+    assert group.buckets["tokens"].available_tokens == 1000 - charged
+    assert group.buckets["calls"].level.full_in >= 1  # as a call it counts
+
+
+def test_refused_call_leaves_what_it_has_used_to_settle(caller, api, url):
+    """Where there is a `settle`, that alone says what a refused call has used."""
+    clock = ManualClock()
+    group = BucketGroup(
+        calls=TokenBucket(10, 1, clock=clock), tokens=TokenBucket(1000, 1, clock=clock)
+    )
+    api.replies.append(Reply(429))
+    cost = {"calls": 1, "tokens": 900}
+    settle = lambda *_: {"tokens": 100}  # noqa: E731
+    with caller.session(RateLimiter(group), cost=cost, settle=settle) as client:
+        client.send("GET", url)
+    assert levels_of(group) == [9, 900]
+
+
+@pytest.mark.parametrize(
     ("cost", "left"),
     [
         ({"limits": {"calls": 1, "points": 5}, "tokens": 900}, [7, 5, 100]),

@@ -92,6 +92,8 @@ async def exchange(
             if pause and not await _paused(plan, limiter, tokens, pause, channel.waiting):
                 left = 0  # its store is away, so nobody could let it through
             wait = plan.retry_in(status, headers, limiter, unless_told) if left else None
+            if wait is not None or (plan.settle is None and plan.is_refused(status, headers)):
+                await _give_back_unused(plan, limiter, tokens, permit, channel.waiting)
             if wait is None:
                 return await _watched(plan, channel, response, permit)
         except BaseException:
@@ -99,8 +101,6 @@ async def exchange(
             raise
         left -= 1
         await channel.close(response)
-        if rest := unused(limiter.bucket, tokens):
-            await plan.away.carried_out(channel.waiting.settle(permit, rest))
         if not pause:  # which would hold the next attempt up
             await channel.waiting.rest(limiter.bucket.clock, wait)
             unless_told *= 2
@@ -131,6 +131,14 @@ async def _paused(
     if done:
         paused(limiter.name, seconds)
     return done
+
+
+async def _give_back_unused(
+    plan: Plan[Any, Any], limiter: Any, tokens: Tokens | None, permit: Any, waiting: Waiting
+) -> None:
+    """Give back what a refused call has not used, such as model tokens; as a call it counts."""
+    if rest := unused(limiter.bucket, tokens):
+        await plan.away.carried_out(waiting.settle(permit, rest))
 
 
 async def _sent(

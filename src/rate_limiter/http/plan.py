@@ -82,13 +82,17 @@ class Plan(Generic[Request, Response]):
         Returns:
             Seconds; None if it is not worth another attempt.
         """
-        asked = retry_after(status, headers)
-        about_limit = asks_to_wait(status) or (status == FORBIDDEN and asked is not None)
-        if not about_limit or not limiter.block or limiter.dry_run:
+        if not self.is_refused(status, headers) or not limiter.block or limiter.dry_run:
             return None
+        asked = retry_after(status, headers)
         wait = asked or min(unless_told, self.max_pause)
         longest = self.max_pause if limiter.timeout is None else limiter.timeout
         return wait if wait <= min(longest, self.max_pause) else None
+
+    def is_refused(self, status: int, headers: Any) -> bool:
+        """Tell whether the server has not done the work, because of a limit."""
+        forbids = status == FORBIDDEN and retry_after(status, headers) is not None
+        return forbids or asks_to_wait(status)
 
     def used(self, response: Response, tail: bytes) -> Number | Mapping[str, Any] | None:
         """Return what a response says it has used; None if it does not say so.
