@@ -164,6 +164,31 @@ def test_lose_connection_in_a_body_stays_charged(caller, api, url, bucket):
     assert bucket.available_tokens == 800
 
 
+def test_cancel_a_read_leaves_the_estimate(awaiting_caller, api, url, bucket):
+    """P43: A task that is cancelled in the middle of a body has paid what was estimated."""
+    gate = threading.Event()
+    api.replies.append(Reply(chunks=(USED, b" "), gate=gate))
+    read = threading.Event()
+
+    async def read_all(client):
+        async for _ in client.pieces_async(url):
+            read.set()
+
+    async def main(client):
+        task = asyncio.create_task(read_all(client))
+        await asyncio.to_thread(read.wait)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    settle = lambda *_: pytest.fail("called")  # noqa: E731
+    with awaiting_caller.session(RateLimiter(bucket), cost=100, settle=settle) as client:
+        client.runner.run(main(client))
+    gate.set()
+    assert bucket.available_tokens == 900
+
+
 def test_receive_what_is_not_as_encoded_stays_charged(caller, api, url, bucket):
     """P43: A body that cannot be decoded raises what it raises, and is charged as estimated."""
     api.replies.append(Reply(headers={"Content-Encoding": "gzip"}, chunks=(b"no gzip at all",)))

@@ -137,6 +137,7 @@ class _Watched:
     def __init__(self, inner: aiohttp.StreamReader, settlement: Settlement[Any]) -> None:
         self._inner = inner
         self._settlement = settlement
+        self._cancelled = False  # whether the last read was
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -180,16 +181,25 @@ class _Watched:
         return data
 
     def set_exception(self, *args: Any) -> None:
-        """Take the sign that the response has been closed."""
+        """Take the sign that the response has been closed.
+
+        If a read was cancelled before, and no other came after it, the body has not arrived.
+        """
         self._inner.set_exception(*args)
+        if self._cancelled:
+            self._settlement.give_up()
         _begin(self._settlement.cut())
 
     async def _through(self, reading: Awaitable[bytes]) -> bytes:
         try:
             data = await reading
-        except Exception:  # a read that was cancelled may be followed by another
+        except asyncio.CancelledError:  # another may follow
+            self._cancelled = True
+            raise
+        except Exception:
             self._settlement.give_up()
             raise
+        self._cancelled = False
         self._settlement.feed(data)
         if self._inner.at_eof():
             await self._settlement.end()
