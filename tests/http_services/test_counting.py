@@ -267,6 +267,46 @@ def test_count_an_application_that_raises_when_it_is_read(limiters):
     assert available(limiters) == 3
 
 
+@pytest.mark.parametrize("lazily", [True, False])
+@pytest.mark.parametrize(
+    ("statuses", "left"),
+    [(["200 OK", "401 No"], 2), (["401 No", "500 Oh"], 3), (["401 No", "200 OK", "401 No"], 2)],
+)
+def test_count_by_the_status_that_replaces_another(limiters, statuses, left, lazily):
+    """A WSGI application may replace its status until its body begins; the last one counts."""
+
+    def start(start_response):
+        for number, status in enumerate(statuses):
+            start_response(status, [], *[(None, None, None)][:number])
+        return b"body"
+
+    def app(environ, start_response):
+        if lazily:
+            return map(start, [start_response])
+        return [start(start_response)]
+
+    limited = wsgi.RateLimitMiddleware(app, limiters, count=lambda status: status == 401)
+    reply = run_wsgi(limited, {"REMOTE_ADDR": "10.0.0.1"})
+    assert (reply.status, reply.body) == (int(statuses[-1][:3]), b"body")
+    assert available(limiters) == left
+    assert f"r={left}" in reply.field("RateLimit")
+
+
+def test_count_an_error_that_comes_once_the_body_has_begun(limiters):
+    """The status with which a body has begun decides, whatever goes wrong later."""
+
+    def app(environ, start_response):
+        start_response("401 No", [])
+        yield b"a"
+        start_response("500 Oh", [], (None, None, None))
+        raise LookupError
+
+    limited = wsgi.RateLimitMiddleware(app, limiters, count=lambda status: status == 401)
+    with pytest.raises(LookupError):
+        run_wsgi(limited, {"REMOTE_ADDR": "10.0.0.1"})
+    assert available(limiters) == 2
+
+
 @pytest.mark.parametrize(("count", "left"), [(failed, 3), (None, 2)])
 def test_count_an_application_that_starts_again_after_an_error(limiters, count, left):
     """A WSGI application that replaces its answer is counted once; both get the fields."""

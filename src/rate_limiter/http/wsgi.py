@@ -105,25 +105,33 @@ def _refuse(answer: Answer, environ: Environ, start_response: StartResponse) -> 
 
 
 class _Counted:
-    """A request that counts if its answer's status says so; the body of its answer."""
+    """A request that counts if its answer's status says so; the body of its answer.
+
+    An application may replace the status until the first piece of its body, with which it is sent.
+    """
 
     def __init__(self, service: Service, permit: Permit, start_response: StartResponse) -> None:
         self._service = service
         self._permit = permit
         self._start_response = start_response
-        self._decided = False
-        self._refunded = False
+        self._begun = False  # whether the application has said a status
+        self._refunds = False  # whether its tokens are to be given back, by the status so far
+        self._sent = False
         self._body: Any = ()
 
     def run(self, app: App, environ: Environ) -> Iterable[bytes]:
         """Serve it. If it ends without an answer it counts."""
         with self:
-            self._body = app(environ, self._start)
-        return self._body if self._decided else self
+            self._body = body = app(environ, self._start)
+            self._send()
+            return body if self._sent else self
 
     def __iter__(self) -> Iterator[bytes]:
         with self:
-            yield from self._body
+            for piece in self._body:
+                self._send()
+                yield piece
+        self._send()
 
     def close(self) -> None:
         """Close the body, as a server does at its end."""
@@ -135,22 +143,28 @@ class _Counted:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, Exception):
+        if kind is not None and issubclass(kind, Exception) and not self._sent:
             self._decide(_ERROR)  # which the server makes of it
+            self._send()
 
     def _start(self, status: str, headers: Any, *exc_info: Any) -> Any:
-        self._decide(int(status[:3]))
-        fields = self._service.fields(self._permit, refunded=self._refunded)
+        if not self._sent:
+            self._decide(int(status[:3]))
+        fields = self._service.fields(self._permit, refunded=self._refunds)
         return self._start_response(status, [*headers, *fields], *exc_info)
 
     def _decide(self, status: int) -> None:
-        """Give the tokens back unless the request counts; the first status decides."""
-        if self._decided:
-            return
-        self._decided = True
-        self._refunded = True  # also if it cannot be told
+        self._begun = True
         try:
-            self._refunded = not self._service.counts(status)
-        finally:
-            if self._refunded:
+            self._refunds = not self._service.counts(status)
+        except BaseException:
+            self._refunds = True  # for it cannot be told
+            self._send()
+            raise
+
+    def _send(self) -> None:
+        """Give the tokens back unless the request counts: its status is final now."""
+        if self._begun and not self._sent:
+            self._sent = True
+            if self._refunds:
                 self._service.give_back(self._permit)
