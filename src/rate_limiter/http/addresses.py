@@ -11,15 +11,17 @@ __all__ = ["address_key", "client_ip", "remote_addr"]
 
 _NO_PEER = "unknown"
 _NETWORK = 64  # bits of an IPv6 address that a client cannot choose
+_NAT64 = 0x64FF9B << 64  # the first 96 bits of 64:ff9b::/96, whose last 32 are an IPv4 address
 
 
 def client_ip(scope: Mapping[str, Any]) -> str:
     """Return the key of an ASGI connection's client: the address of its peer, and nothing else.
 
     An IPv6 address counts as its /64, which is what a single customer is given, and an IPv4 address
-    within IPv6 as the IPv4 address. No header is read, because a client can forge any (P44). Behind
-    a proxy let the server replace the peer, as with `uvicorn --proxy-headers`. Connections without
-    a peer, as over a Unix socket, have one key in common: they are not exempt.
+    within IPv6 (mapped, or of NAT64's 64:ff9b::/96) as the IPv4 address. No header is read, because
+    a client can forge any (P44). Behind a proxy let the server replace the peer, as with
+    `uvicorn --proxy-headers`. Connections without a peer, as over a Unix socket, have one key in
+    common: they are not exempt.
 
     Args:
         scope: The scope, or a request of Starlette.
@@ -55,6 +57,8 @@ def _without_port(address: str) -> str:
         return _of_ipv4(address)
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
+    if int(found) >> 32 == _NAT64:
+        return str(IPv4Address(int(found) & 0xFFFFFFFF))
     return str(IPv6Network((int(found), _NETWORK), strict=False))
 
 
