@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from email.message import Message
 
@@ -300,6 +301,39 @@ def test_read_headers_of_the_standard_library():
 def test_read_what_are_no_headers_says_nothing(headers):
     """P43: Whatever is given instead of headers, nothing is raised."""
     assert retry_after(429, headers) is None
+
+
+class Raising:
+    """Something that raises whatever is done with it."""
+
+    def __str__(self):
+        raise RuntimeError("on purpose")
+
+    __float__ = items = __iter__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        (Raising(), None),
+        ({"Retry-After": Raising()}, None),
+        ([(Raising(), "5"), ("Retry-After",), 5, ("Retry-After", "7")], 7),
+    ],
+)
+def test_read_headers_that_raise_says_what_the_others_say(headers, seconds):
+    """P43: What raises when it is read is as if it were not there; the others count."""
+    assert retry_after(429, headers) == seconds
+
+
+@pytest.mark.parametrize(
+    "now", [math.nan, math.inf, -math.inf, 1e300, -1e18, 10**400, "x", [], Raising()]
+)
+@pytest.mark.parametrize("when", ["Sunday, 06-Nov-94 08:49:37 GMT", "9"])
+def test_read_at_what_is_no_instant_goes_by_the_machine(now, when):
+    """P43: An instant that is none raises nothing: the machine's clock counts instead."""
+    headers = {"Retry-After": when}
+    assert retry_after(429, headers, now=now) == retry_after(429, headers)
+    assert retry_after(429, {"RateLimit-Reset": "5"}, now=now) == 5
 
 
 def test_read_pairs_that_pass_only_once():

@@ -19,6 +19,7 @@ _Fields = dict[str, list[str]]
 FORBIDDEN = 403  # of GitHub, about a limit if the headers say so
 _TOO_MANY_REQUESTS = 429
 _BUSY = (_TOO_MANY_REQUESTS, 503, 529)  # the last one is Anthropic's
+_FARTHEST = 1e11  # seconds, some 3,000 years: beyond that it is no instant
 _EPOCH = 1e9  # a reset above it is an instant, one below is a number of seconds
 _OURS = re.compile(rb"retry-after(?:-ms)?|date|age|.*rate-?limit.*")
 # The counters of a server: which of them, and how much is left or when it is full again.
@@ -47,8 +48,8 @@ def retry_after(status: int, headers: Any, now: float | None = None) -> float | 
         status: The status of the response: 429 and 503 may ask for a pause, 403 if it is about a
             limit, and any other only by an IETF `RateLimit` with nothing left (`r=0`).
         headers: A mapping of any library, or pairs, of strings or bytes.
-        now: The present instant in seconds since 1970, for responses without a `Date`; by default
-            the machine's clock.
+        now: The present instant in seconds since 1970, for responses without a `Date`; by default,
+            or if it is no instant, the machine's clock.
 
     Returns:
         Seconds, 0 or more; None if the response asks for nothing.
@@ -60,7 +61,7 @@ def retry_after(status: int, headers: Any, now: float | None = None) -> float | 
     fields = _collected(pairs, _OURS.fullmatch)
     if any((decimal(age) or 0) > 0 for age in fields.get("age", ())):
         return None
-    at = _instant_of(fields, time.time() if now is None else now)
+    at = _instant_of(fields, _present(now))
     found = _asked(status, fields, at)
     return None if found is None else max(0.0, found)
 
@@ -176,6 +177,14 @@ def _reset(text: str, at: float) -> float | None:
     return duration(text)
 
 
+def _present(now: Any) -> float:
+    try:
+        at = math.nan if now is None else float(now)
+    except Exception:  # noqa: BLE001 - whatever it is, it is no instant
+        at = math.nan
+    return at if abs(at) <= _FARTHEST else time.time()
+
+
 def _instant_of(fields: _Fields, now: float) -> float:
     """Return when the server sent the response, by its own clock if it says so."""
     dates = (http_date(text, now) for text in fields.get("date", ()))
@@ -186,20 +195,21 @@ def _pairs(headers: Any) -> list[Any]:
     """Return headers as pairs that can be gone through more than once."""
     try:
         return list(headers.items() if hasattr(headers, "items") else headers)
-    except (TypeError, ValueError):
-        return []  # what are no headers say nothing
+    except Exception:  # noqa: BLE001 - what are no headers say nothing, whatever they raise
+        return []
 
 
 def _collected(pairs: list[Any], wanted: Callable[[bytes], Any]) -> _Fields:
     """Return the headers that matter, by their names in small letters."""
     fields: _Fields = {}
-    try:
-        for name, value in pairs:
+    for pair in pairs:
+        try:
+            name, value = pair
             raw = name if isinstance(name, bytes) else str(name).encode("latin-1", "replace")
             raw = raw.lower()
             if wanted(raw) and value is not None:
                 text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
                 fields.setdefault(raw.decode("latin-1"), []).append(text.strip(" \t\r\n"))
-    except (TypeError, ValueError):
-        return fields  # what is no header says nothing
+        except Exception:  # noqa: BLE001, S112 - what is no header says nothing, whatever it raises
+            continue
     return fields
