@@ -42,6 +42,28 @@ def test_derive_from_the_library_s_classes(library, limited, bucket):
     asyncio.run(transport.aclose())
 
 
+@each_library
+def test_give_a_transport_to_the_other_client_is_told_so(library, limited, bucket):
+    """A transport that blocks does not go with a client that awaits; the error says what does."""
+    name = library.__name__
+    other = pytest.raises(TypeError, match=f"{name}.AsyncClient takes an AsyncRateLimitTransport")
+    transport = limited.RateLimitTransport(RateLimiter(bucket))
+
+    async def ask():
+        with other:
+            await library.AsyncClient(transport=transport).get("http://host/")
+        with other:
+            await library.AsyncClient(transport=transport).__aenter__()
+
+    asyncio.run(ask())
+    other = pytest.raises(TypeError, match=f"{name}.Client takes a RateLimitTransport")
+    transport = limited.AsyncRateLimitTransport(RateLimiter(bucket))
+    with other:
+        library.Client(transport=transport).get("http://host/")
+    with other:
+        library.Client(transport=transport).__enter__()
+
+
 class Inner:
     """A transport that notes what is done with it."""
 

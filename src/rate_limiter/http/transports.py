@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
 from ..rates import Number
 from .exchange import Channel, exchange, run
@@ -201,6 +201,18 @@ class SyncTransport(_Transport[Request, Response, Inner]):
     _channel_class = SyncChannel
     _inner_name = "HTTPTransport"
 
+    if not TYPE_CHECKING:  # for a common mistake: say what to write instead
+
+        def handle_async_request(self, *_: Any) -> NoReturn:
+            """Say which transport is the right one."""
+            library = self._library.__name__
+            raise TypeError(
+                f"a RateLimitTransport is for an {library}.Client; "
+                f"an {library}.AsyncClient takes an AsyncRateLimitTransport"
+            )
+
+        __aenter__ = handle_async_request
+
     def handle_request(self, request: Request) -> Response:
         """Send a request when its limiter lets it."""
         response: Response = run(exchange(self._plan, self._channel, request))
@@ -228,6 +240,18 @@ class AsyncTransport(_Transport[Request, Response, Inner]):
 
     _channel_class = AsyncChannel
     _inner_name = "AsyncHTTPTransport"
+
+    if not TYPE_CHECKING:  # likewise
+
+        def handle_request(self, *_: Any) -> NoReturn:
+            """Say which transport is the right one."""
+            library = self._library.__name__
+            raise TypeError(
+                f"an AsyncRateLimitTransport is for an {library}.AsyncClient; "
+                f"an {library}.Client takes a RateLimitTransport"
+            )
+
+        __enter__ = handle_request
 
     async def handle_async_request(self, request: Request) -> Response:
         """Send a request when its limiter lets it."""
