@@ -134,6 +134,7 @@ LAYERS = [
     "http",
     "http.away",
     "http.functions",
+    "http.costs",
     "http.plan",
     "http.pausing",
     "http.waiting",

@@ -106,7 +106,16 @@ class KeyedRateLimiter(IdleKeys[B_co], Generic[B_co]):
         """
         make = bucket_maker(rate, capacity, strict=strict, clock=clock)
         policy: dict[str, Any] = {"block": block, "timeout": timeout, "dry_run": dry_run}
-        return cls(make, max_keys=max_keys, name=name, **policy)
+        limiters = cls(make, max_keys=max_keys, name=name, **policy)
+        limiters._sample = make
+        return limiters
+
+    _sample: Callable[[], Any] | None = None  # makes a bucket as any, if that changes nothing
+
+    def _check_payable(self, tokens: Tokens) -> None:
+        """Raise for a cost that no call could ever pay, if that can be told without a key."""
+        if self._sample is not None:
+            RateLimiter(self._sample(), block=self.block)._check_payable(tokens)
 
     def __bool__(self) -> bool:
         """Return True, also while no key is in use."""

@@ -11,10 +11,18 @@ import pytest
 from stub_api import Reply
 
 from each import each
-from rate_limiter import BucketGroup, KeyedRateLimiter, RateLimiter, RateLimitExceeded, TokenBucket
+from rate_limiter import (
+    BucketGroup,
+    CostExceedsCapacity,
+    KeyedRateLimiter,
+    RateLimiter,
+    RateLimitExceeded,
+    TokenBucket,
+)
 from rate_limiter.instrumentation import Event, set_hooks
 from rate_limiter.testing import ManualClock
 
+REFUSING = RateLimiter(TokenBucket(10, 1), block=False)
 CLOSED = "http://127.0.0.1:1"  # a port where nobody listens
 
 
@@ -205,12 +213,15 @@ def test_return_of_a_wrong_type_is_refused(caller, api, url, clock, option, func
 @each(
     ("options", "error", "words"),
     [
-        ({"limiter": None}, TypeError, "a RateLimiter or a KeyedRateLimiter, got None"),
+        ({"limiter": None}, TypeError, "a RateLimiter or a KeyedRateLimiter, such as .*, got None"),
         ({"limiter": TokenBucket(1, 1)}, TypeError, r"write RateLimiter\(TokenBucket"),
         ({"limiter": RateLimiter}, TypeError, "limiter must be"),
+        ({"limiter": "10/s"}, TypeError, r"KeyedRateLimiter.from_rate\('10/second'\), got '10/s'"),
         ({"key": str}, TypeError, "key needs a KeyedRateLimiter"),
-        ({"cost": 0}, ValueError, "above 0"),
-        ({"cost": -1}, ValueError, "above 0"),
+        ({"cost": 0}, ValueError, "cost must be above 0, got 0"),
+        ({"cost": -1}, ValueError, "cost must be above 0, got -1"),
+        ({"limiter": REFUSING, "cost": 11}, CostExceedsCapacity, "11 is above the capacity of 10"),
+        ({"limiter": REFUSING, "retries": 3}, ValueError, "retries=3 needs .* block=True"),
         ({"cost": "1"}, TypeError, "'1'"),
         ({"cost": later}, TypeError, "cost must be a plain function"),
         ({"cost": {"a": 1}}, TypeError, "a"),
@@ -238,13 +249,24 @@ def test_refuse_arguments_that_make_no_sense(caller, options, error, words):
         ({"key": "host"}, TypeError, "key must be a function, got 'host'"),
         ({"cost": 0}, ValueError, "cost must be above 0"),
         ({"cost": "1"}, TypeError, "cost must be a real number"),
+        ({"cost": 11}, CostExceedsCapacity, "11 is above the capacity of 10"),
+        ({"cost": {"a": 1}}, TypeError, "a TokenBucket takes a number"),
+        ({"retries": 3}, ValueError, "retries=3 needs .* block=True"),
     ],
 )
 def test_refuse_arguments_of_a_keyed_limiter(caller, options, error, words):
-    """So it is for a keyed limiter, which has no bucket yet."""
-    limiters = KeyedRateLimiter.from_rate("10/second")
+    """So it is for a keyed limiter, which has no bucket yet, but knows what they will be like."""
+    limiters = KeyedRateLimiter.from_rate("10/second", block=False)
     with pytest.raises(error, match=words), caller.session(limiters, **options):
         pass
+
+
+def test_accept_any_cost_for_buckets_that_are_not_known(caller, api, url):
+    """A keyed limiter whose buckets are made by a function makes none to see what they are like."""
+    limiters = KeyedRateLimiter(lambda key: pytest.fail("made"), block=False)
+    with caller.session(limiters, cost={"a": 99}) as client:
+        assert client is not None
+    assert len(limiters) == 0
 
 
 def test_accept_a_mapping_for_a_keyed_limiter(caller, api, url):
@@ -343,7 +365,6 @@ def test_retry_sends_again_through_the_limiter(caller, api, url, bucket, clock):
         ({}, {"retries": 2, "max_pause": 5}, Reply(429, {"Retry-After": "7"})),
         ({"timeout": 5}, {"retries": 2}, Reply(429, {"Retry-After": "7"})),
         ({"timeout": 0.5}, {"retries": 2}, Reply(429)),
-        ({"block": False}, {"retries": 2}, Reply(429)),
         ({"dry_run": True}, {"retries": 2}, Reply(429)),
     ],
 )

@@ -66,7 +66,7 @@ def test_make_service_that_waits_of_limiters_that_refuse_is_refused(world, limit
         world.limit(limiters, block=True)
 
 
-@each("name", ["block", "dry_run"])
+@each("name", ["block", "dry_run", "legacy_headers"])
 @each("value", [None, 1, "yes"])
 def test_make_service_with_no_bool_is_a_type_error(world, limiters, name, value):
     """Switches are True or False."""
@@ -107,6 +107,24 @@ def test_make_service_with_no_cost_is_refused(world, limiters, cost, error):
     """P22: A fixed cost is a number above 0; a function or a mapping of such is fine too."""
     with pytest.raises(error, match="cost"):
         world.limit(limiters, cost=cost)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_make_service_with_a_cost_that_no_request_could_pay(world, limiters, keyed):
+    """A cost that would fail for every request is refused at once, if that can be known."""
+    if not keyed:
+        limiters = RateLimiter(TokenBucket(3, 1), block=False)
+    with pytest.raises(CostExceedsCapacity, match="a cost of 4 is above the capacity of 3"):
+        world.limit(limiters, cost=4)
+    with pytest.raises(TypeError, match="a TokenBucket takes a number of tokens"):
+        world.limit(limiters, cost={"a": 1})
+
+
+def test_make_service_with_no_key_takes_the_default(world, limiters):
+    """None is the address of the peer, as in clients None is the host."""
+    world.limit(limiters, key=None)
+    assert world.get().status == 200
+    assert available(limiters) == 2
 
 
 @each("name", ["key", "body"])
@@ -321,8 +339,9 @@ def test_ask_in_many_tasks_and_threads_counts_exactly(limiters):
     assert len(served) == 3
 
 
-def test_fix_a_cost_above_the_capacity_is_refused_in_each_request(world, limiters):
-    """A fixed cost that never fits is refused with 429, for another key may have another bucket."""
+def test_fix_a_cost_above_the_capacity_is_refused_in_each_request(world):
+    """Where a function makes the buckets it is a 429, for another key may have another bucket."""
+    limiters = KeyedRateLimiter(lambda: TokenBucket(3, 1), block=False)
     world.limit(limiters, cost=4)
     assert world.get().status == 429
     with pytest.raises(CostExceedsCapacity):

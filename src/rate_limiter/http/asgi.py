@@ -48,7 +48,7 @@ class RateLimitMiddleware:
         app: The ASGI application.
         limiters: A limiter for each key, or a single one for all clients together.
         key: Gets the scope; returns the key of its client, or None for one that is exempt. It and
-            `cost` may be coroutine functions.
+            `cost` may be coroutine functions. Instead of a function, None is the default.
         cost: Tokens for a request, or a function that gets the scope and returns them; 0 is free.
         count: Gets the status of an answer; returns whether the request counts. Each request pays
             first, and gets its tokens back if it does not count. None: all requests count.
@@ -62,6 +62,7 @@ class RateLimitMiddleware:
             made without `dry_run`.
 
     Raises:
+        CostExceedsCapacity: No request could ever pay `cost`, and the limiters do not wait.
         TypeError: An argument is of the wrong kind.
         ValueError: The limiters wait and `block` does not say so, or the other way round; or `name`
             is not printable ASCII, or `cost` not above 0.
@@ -71,7 +72,7 @@ class RateLimitMiddleware:
         self,
         app: App,
         limiters: Limiters,
-        key: Callable[[Any], Any] = client_ip,
+        key: Callable[[Any], Any] | None = client_ip,
         *,
         cost: Tokens | Callable[[Any], Any] = 1,
         count: Callable[[int], bool] | None = None,
@@ -84,7 +85,7 @@ class RateLimitMiddleware:
         self._app = app
         self._service = Service(
             limiters,
-            key=key,
+            key=client_ip if key is None else key,
             awaits=True,
             cost=cost,
             count=count,

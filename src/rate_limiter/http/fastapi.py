@@ -38,7 +38,7 @@ class RateLimited(HTTPException):
 
 def limit(
     limiters: Limiters,
-    key: Callable[[Any], Any] = client_ip,
+    key: Callable[[Any], Any] | None = client_ip,
     *,
     cost: Tokens | Callable[[Any], Any] = 1,
     name: str = "default",
@@ -61,7 +61,8 @@ def limit(
     Args:
         limiters: A limiter for each key, or a single one for all clients together.
         key: Gets the `Request` or `WebSocket`; returns the key of its client, or None for one that
-            is exempt. It and `cost` may be coroutine functions.
+            is exempt. It and `cost` may be coroutine functions. Instead of a function, None is the
+            default.
         cost: Tokens for a request, or a function that gets it and returns them; 0 is free.
         name: What header fields call the limit, if it is a single one.
         legacy_headers: Whether to send `X-RateLimit-Limit`, `-Remaining` and `-Reset` as well.
@@ -73,13 +74,14 @@ def limit(
             made without `dry_run`.
 
     Raises:
+        CostExceedsCapacity: No request could ever pay `cost`, and the limiters do not wait.
         TypeError: An argument is of the wrong kind.
         ValueError: The limiters wait and `block` does not say so, or the other way round; or `name`
             is not printable ASCII, or `cost` not above 0.
     """
     service = Service(
         limiters,
-        key=_peer if key is client_ip else key,
+        key=_peer if key is None or key is client_ip else key,
         awaits=True,
         cost=cost,
         name=name,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
 from ..keyed import KeyedRateLimiter
 from ..limiter import RateLimiter
-from ..rates import positive, shown
-from .functions import check_functions, is_free
+from ..rates import shown
 
-__all__ = ["Limiters", "check_limiters", "check_name", "finder", "read_cost"]
+__all__ = ["Limiters", "check_limiters", "check_name", "check_switch", "finder"]
 
 Limiters: TypeAlias = KeyedRateLimiter[Any] | RateLimiter[Any]
 
@@ -29,8 +28,7 @@ def check_limiters(limiters: Limiters, *, block: bool) -> None:
             "KeyedRateLimiter.from_rate('100/minute', block=False), "
             f"got {shown(limiters)} ({type(limiters).__name__})"
         )
-    if not isinstance(block, bool):
-        raise TypeError(f"block must be True or False, got {shown(block)}")
+    check_switch("block", block)
     if limiters.block and not block:
         raise ValueError(
             "these limiters wait, so requests would pile up instead of getting a 429; make them "
@@ -48,8 +46,7 @@ def finder(limiters: Limiters, *, dry_run: bool) -> Callable[[Any], RateLimiter[
     Raises:
         TypeError: `dry_run` is no bool.
     """
-    if not isinstance(dry_run, bool):
-        raise TypeError(f"dry_run must be True or False, got {shown(dry_run)}")
+    check_switch("dry_run", dry_run)
     pretends = dry_run and not limiters.dry_run
     if isinstance(limiters, RateLimiter):
         limiter = _pretending(limiters) if pretends else limiters
@@ -71,6 +68,16 @@ def _pretending(limiter: RateLimiter[Any]) -> RateLimiter[Any]:
     )
 
 
+def check_switch(name: str, value: Any) -> None:
+    """Refuse a switch that is neither on nor off.
+
+    Raises:
+        TypeError: It is no bool.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+
+
 def check_name(name: str) -> str:
     """Return the name of a policy, or refuse one that header fields cannot hold.
 
@@ -83,25 +90,3 @@ def check_name(name: str) -> str:
     if not (name and name.isascii() and name.isprintable()):
         raise ValueError(f"name must be printable ASCII, as header fields are, got {shown(name)}")
     return name
-
-
-def read_cost(cost: Any, *, awaits: bool) -> Any:
-    """Return a cost, or refuse one that no request could pay.
-
-    Raises:
-        TypeError: It is neither a number, nor a mapping, nor a function.
-        ValueError: It is a number that is not above 0.
-    """
-    if callable(cost):
-        check_functions(awaits=awaits, cost=cost)
-        return cost
-    return _read_amount(cost)
-
-
-def _read_amount(cost: Any) -> Any:
-    """Return a cost without the mapping that it came in, which the caller may change."""
-    if isinstance(cost, Mapping):
-        costs: dict[Any, Any] = {**cost}
-        return {name: part if is_free(part) else _read_amount(part) for name, part in costs.items()}
-    positive(cost, "cost")
-    return cost

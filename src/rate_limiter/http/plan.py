@@ -11,8 +11,9 @@ from ..admission import Tokens
 from ..base_bucket import BaseBucket
 from ..keyed import KeyedRateLimiter
 from ..limiter import RateLimiter
-from ..rates import Number, non_negative, positive, shown
+from ..rates import Number, non_negative, shown
 from .away import Away
+from .costs import read_cost
 from .functions import at_hand, check_functions, is_free
 from .headers.reading import FORBIDDEN, asks_to_wait, retry_after
 
@@ -133,16 +134,21 @@ def make_plan(
     Raises:
         CostExceedsCapacity: No request could ever pay this number, and the limiter does not wait.
         TypeError: An argument is of the wrong kind.
-        ValueError: A number is out of range.
+        ValueError: A number is out of range, or `retries` are given for a limiter that refuses.
     """
     keyed = isinstance(limiter, KeyedRateLimiter)
     _check_limiter(limiter, keyed, key)
     check_functions(awaits=False, key=key, settle=settle)
-    _check_cost(limiter, cost)
+    cost = read_cost(cost, limiter, awaits=False)
     if isinstance(retries, bool) or not isinstance(retries, int):
         raise TypeError(f"retries must be an int, got {shown(retries)}")
     if retries < 0:
         raise ValueError(f"retries must be 0 or more, got {shown(retries)}")
+    if retries and not limiter.block:
+        raise ValueError(
+            f"retries={retries} needs a limiter that waits, made with block=True; this one would "
+            "refuse the request when it is sent again"
+        )
     longest = float(non_negative(max_pause, "max_pause"))
     return Plan(limiter, (key or default_key) if keyed else None, cost, settle, longest, retries)
 
@@ -154,17 +160,9 @@ def _check_limiter(limiter: Any, keyed: bool, key: Any) -> None:
         )
     if not keyed and not isinstance(limiter, RateLimiter):
         raise TypeError(
-            "limiter must be a RateLimiter or a KeyedRateLimiter, "
+            "limiter must be a RateLimiter or a KeyedRateLimiter, such as "
+            "KeyedRateLimiter.from_rate('10/second'), "
             f"got {shown(limiter)} ({type(limiter).__name__})"
         )
     if key is not None and not keyed:
         raise TypeError("key needs a KeyedRateLimiter; a RateLimiter is one limit for all requests")
-
-
-def _check_cost(limiter: Any, cost: Any) -> None:
-    if callable(cost):
-        check_functions(awaits=False, cost=cost)
-    elif isinstance(limiter, RateLimiter):
-        limiter.cost(cost)  # a decorator, made for what it refuses
-    elif not isinstance(cost, Mapping):
-        positive(cost, "cost")

@@ -12,8 +12,9 @@ from ..permit import AsyncPermit, Permit
 from ..rates import shown
 from ..token_bucket import TokenBucket
 from .away import Away
+from .costs import read_cost
 from .functions import AT_HAND, at_hand, awaited, check_functions, is_free
-from .given import Limiters, check_limiters, check_name, finder, read_cost
+from .given import Limiters, check_limiters, check_name, check_switch, finder
 from .headers.writing import (
     legacy_fields,
     policy_name,
@@ -50,6 +51,7 @@ class Service:
     request, in whatever form the interface has it.
 
     Raises:
+        CostExceedsCapacity: No request could ever pay `cost`, and the limiters do not wait.
         TypeError: An argument is of the wrong kind.
         ValueError: The limiters wait and `block` does not say so, or the other way round; or `name`
             is not printable ASCII, or `cost` not above 0.
@@ -70,12 +72,13 @@ class Service:
         dry_run: bool = False,
     ) -> None:
         check_limiters(limiters, block=block)
+        check_switch("legacy_headers", legacy_headers)
         check_functions(awaits=awaits, key=key)
         check_functions(awaits=False, count=count, body=body)
         self._limiter_of = finder(limiters, dry_run=dry_run)
         self._dry_run = dry_run or limiters.dry_run
         self._key = key
-        self._cost = read_cost(cost, awaits=awaits)
+        self._cost = read_cost(cost, limiters, awaits=awaits)
         self._computed = callable(cost)
         self._count: Any = count
         self._name = check_name(name)
