@@ -143,6 +143,7 @@ LAYERS = [
     "http.transports",
     "http.httpx",
     "http.httpx2",
+    "http.bodies",
     "http.requests",
     "http.aiohttp",
     "http.headers.writing",

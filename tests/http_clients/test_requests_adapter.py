@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import json
@@ -9,6 +10,7 @@ import shutil
 import socket
 import ssl
 import threading
+import weakref
 from contextlib import contextmanager
 
 import pytest
@@ -144,6 +146,49 @@ def test_read_nothing_and_close_settles_for_nothing(session, api, url, tails):
         assert response.raw.read(0) == response.raw.read1(0) == b""
         assert tails == []
     assert tails == [b""]
+
+
+def test_drop_a_response_unread_frees_it_at_once(session, api, url, tails):
+    """A response that nobody closes and nobody holds is closed there and then, and settled."""
+    api.replies.append(Reply(chunks=(b"a", b"b"), gate=(gate := threading.Event())))
+    gc.disable()
+    try:
+        response = session.get(url, stream=True)
+        assert response.raw.read(1) == b"a"
+        held = weakref.ref(response.raw)
+        del response
+        assert held() is None
+    finally:
+        gc.enable()
+        gate.set()
+    assert tails == [b"a"]
+
+
+def test_read_a_body_whose_response_is_gone_settles(bucket, api, url):
+    """Who keeps only the body settles all the same, by a response like the one that came."""
+    found = []
+    api.replies.append(Reply(203, {"X-Name": "value"}, (b"body",)))
+
+    def settle(response, tail):
+        found.append((response.status_code, response.headers["x-name"], response.url, tail))
+
+    with requests.Session() as session:
+        session.mount("http://", RateLimitAdapter(RateLimiter(bucket), settle=settle))
+        assert session.get(url, stream=True).raw.read() == b"body"
+    assert found == [(203, "value", f"{url}/", b"body")]
+
+
+def test_watch_a_body_twice_settles_both(bucket, api, url):
+    """An adapter within another sees the same body, and each settles its own permit."""
+    other = TokenBucket(100, 1, clock=bucket.clock)
+    settle = lambda response, tail: len(tail)  # noqa: E731
+    inner = RateLimitAdapter(RateLimiter(other), cost=50, settle=settle)
+    outer = RateLimitAdapter(RateLimiter(bucket), cost=500, settle=settle, transport=inner)
+    api.replies.append(Reply(chunks=(b"body",)))
+    with requests.Session() as session:
+        session.mount("http://", outer)
+        assert session.get(url).content == b"body"
+    assert (bucket.available_tokens, other.available_tokens) == (996, 96)
 
 
 def test_keep_kind_of_raw_body(session, api, url):

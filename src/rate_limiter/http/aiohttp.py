@@ -118,7 +118,7 @@ class _Channel(Channel[aiohttp.ClientRequest, aiohttp.ClientResponse]):
             return response
         decoded = self._request.session.auto_decompress
         encoding = "" if decoded else response.headers.get("content-encoding", "")
-        settlement = Settlement(plan, self.waiting, permit, response, encoding)
+        settlement = Settlement(plan, self.waiting, permit, lambda: response, encoding)
         if response.content.at_eof():
             await settlement.end()
         else:

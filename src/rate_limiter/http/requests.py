@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterator
 from traceback import walk_tb
 from typing import Any, cast
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL
+from urllib3 import HTTPResponse
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util import parse_url
 
 from ..rates import Number
+from .bodies import BodyWatch
 from .exchange import Channel, exchange, run
 from .plan import Cost, Key, Limiter, Plan, Settle, make_plan
-from .settlement import Settlement
 from .waiting import Blocking
 
 __all__ = ["RateLimitAdapter"]
@@ -132,8 +131,8 @@ class _Channel(Channel[requests.PreparedRequest, requests.Response]):
         plan: Plan[requests.PreparedRequest, requests.Response],
         permit: Any,
     ) -> requests.Response:
-        watch = _Watch(plan, permit, response)
-        if hasattr(response.raw, "read_chunked"):
+        watch = BodyWatch(plan, permit, response)
+        if isinstance(response.raw, HTTPResponse):
             watch.begin()
         else:  # a stand-in for a body, of a mock
             watch.take(response.content, decoded=True)
@@ -178,94 +177,3 @@ def _passes_connect(error: Exception) -> bool:
         (frame.f_globals.get("__name__"), frame.f_code.co_name) == ("urllib3.connection", "connect")
         for frame, _ in walk_tb(error.__traceback__)
     )
-
-
-class _Watch:
-    """Watches a body of urllib3, in place, because callers may ask what kind of object it is.
-
-    Every way of reading passes `read`, `read1` or `read_chunked`, and `stream` also knows its end.
-    """
-
-    def __init__(self, plan: Plan[Any, Any], permit: Any, response: requests.Response) -> None:
-        self._make = partial(Settlement[Any], plan, _Channel.waiting, permit, response)
-        self._encoding = response.headers.get("content-encoding", "")
-        self._raw = response.raw
-        self._settlement: Settlement[Any] | None = None
-
-    def begin(self) -> None:
-        """Put itself in front of the methods of the body."""
-        raw = self._raw
-        for name, through in (
-            ("read", self._through_read),
-            ("read1", self._through_read1),
-            ("read_chunked", self._through_pieces),
-            ("stream", self._through_stream),
-            ("close", self._through_close),
-        ):
-            setattr(raw, name, partial(through, getattr(raw, name)))
-
-    def take(self, data: bytes, *, decoded: bool) -> None:
-        """Take a piece of the body."""
-        self._settling(decoded=decoded).feed(data)
-
-    def end(self) -> None:
-        """Settle, now that the body has passed."""
-        run(self._settling(decoded=True).end())
-
-    def _settling(self, *, decoded: bool) -> Settlement[Any]:
-        if self._settlement is None:  # the first who reads says whether it is decoded
-            self._settlement = self._make("" if decoded else self._encoding)
-        return self._settlement
-
-    def _decodes(self, decode_content: bool | None) -> bool:
-        return bool(self._raw.decode_content if decode_content is None else decode_content)
-
-    def _through_read(
-        self, inner: Any, amt: int | None = None, decode_content: bool | None = None, **options: Any
-    ) -> bytes:
-        with self._unless_broken():
-            data: bytes = inner(amt, decode_content, **options)
-        self.take(data, decoded=self._decodes(decode_content))
-        if amt is None or amt < 0 or (amt and not data):
-            self.end()
-        return data
-
-    def _through_read1(
-        self, inner: Any, amt: int | None = None, decode_content: bool | None = None
-    ) -> bytes:
-        with self._unless_broken():
-            data: bytes = inner(amt, decode_content)
-        self.take(data, decoded=self._decodes(decode_content))
-        if amt != 0 and not data:  # without an amount it is one piece, not all
-            self.end()
-        return data
-
-    def _through_pieces(
-        self, inner: Any, amt: int | None = None, decode_content: bool | None = None
-    ) -> Iterator[bytes]:
-        with self._unless_broken():
-            for data in inner(amt, decode_content):
-                self.take(data, decoded=self._decodes(decode_content))
-                yield data
-        self.end()
-
-    def _through_stream(self, inner: Any, *args: Any, **options: Any) -> Iterator[bytes]:
-        yield from inner(*args, **options)
-        self.end()
-
-    def _through_close(self, inner: Any) -> None:
-        try:
-            inner()
-        finally:
-            run(self._settling(decoded=True).cut())
-
-    @contextmanager
-    def _unless_broken(self) -> Generator[None]:
-        """Leave the estimate as it is if the body does not arrive."""
-        try:
-            yield
-        except GeneratorExit:
-            raise  # left early: `close` comes next
-        except BaseException:
-            self._settling(decoded=True).give_up()
-            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +22,7 @@ class Settlement(Generic[Response]):
         plan: Who says what was used.
         waiting: How the limiter is asked.
         permit: What the request paid.
-        response: The response.
+        response: Returns the response.
         encoding: What its body will have to be decoded from; empty if nothing.
     """
 
@@ -30,7 +31,7 @@ class Settlement(Generic[Response]):
         plan: Plan[Any, Response],
         waiting: Waiting,
         permit: Any,
-        response: Response,
+        response: Callable[[], Response],
         encoding: str,
     ) -> None:
         self._plan = plan
@@ -63,7 +64,7 @@ class Settlement(Generic[Response]):
             return
         self._open = False
         try:
-            used = self._plan.used(self._response, self._tail.bytes())
+            used = self._plan.used(self._response(), self._tail.bytes())
             await self._settle(used)
         except Exception:
             await self._plan.away.carried_out(self._waiting.refund(self._permit))
@@ -79,7 +80,7 @@ class Settlement(Generic[Response]):
             return
         self._open = False
         with suppress(Exception):
-            await self._settle(self._plan.used(self._response, self._tail.bytes()))
+            await self._settle(self._plan.used(self._response(), self._tail.bytes()))
 
     async def _settle(self, used: Any) -> None:
         if used is not None:

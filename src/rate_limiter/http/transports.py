@@ -121,7 +121,7 @@ class _TransportChannel(Channel[Any, Any]):
             return response
         content = self._read(response)
         encoding = "" if content is not None else response.headers.get("content-encoding", "")
-        settlement = Settlement(plan, self.waiting, permit, response, encoding)
+        settlement = Settlement(plan, self.waiting, permit, lambda: response, encoding)
         if content is None:
             response.stream = self._watched(response.stream, settlement)
         else:
