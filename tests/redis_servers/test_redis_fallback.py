@@ -311,7 +311,7 @@ def test_lose_the_server_warns_once_for_all_buckets_and_tells_its_return(world, 
 def test_have_no_connection_left_falls_back_for_that_call_alone(redis_server, name, library, log):
     """P39: A crowd of callers is no outage: who finds a connection asks the server."""
     with library(redis_server) as world:
-        client = world.client(max_connections=1, socket_timeout=0.1)
+        client = world.client(max_connections=1, socket_timeout=0.3)
         buckets = [world.bucket(client, name, fallback=kind) for kind in ("allow", "deny", None)]
         pool = client.connection_pool
         for expected in ("WARNING",), ():  # for the second comes soon after the first
