@@ -1,9 +1,12 @@
 """Limits that are changed in code, while others go on with the old ones."""
 
+import asyncio
 import math
 from fractions import Fraction
 
 import pytest
+
+from rate_limiter import BucketGroup, RateLimiter, RateLimitExceeded
 
 RATES = [5, 3, 100, 0.1, Fraction(100, 60), 7e5, math.pi, 1e9, 1e-3]
 
@@ -112,3 +115,147 @@ def test_cancel_under_another_limit_leaves_a_value_that_can_be_read(make_bucket)
         place.cancel()
 
     assert bucket.retry_after(Fraction(1, 7)) > 0
+
+
+# Rates whose tokens have other units, capacities of 100: units of one mean nothing under the other.
+CHANGES = [(Fraction(10, 13), 1), (1, Fraction(10, 13)), (1, Fraction(10, 77)), (1, 1.5)]
+
+
+@pytest.mark.parametrize(("old", "new"), CHANGES)
+def test_configure_while_somebody_waits_goes_on_at_the_new_rate(make_bucket, clock, old, new):
+    """P9: A renewal asks for the same tokens under the new limit, not for the same units."""
+    bucket = make_bucket(1, old)
+    bucket.allow()
+    places = [bucket.reserve() for _ in range(20)]
+    clock.events = [lambda: bucket.configure(tokens_per_second=new)]
+
+    bucket.wait()
+
+    assert places[-1].delay == 0
+    assert 21 / max(old, new) - 0.1 <= clock.elapsed <= 21 / min(old, new) + 0.1
+    assert bucket.retry_after() == pytest.approx(1 / new, abs=1e-5)
+
+
+@pytest.mark.parametrize(("old", "new"), CHANGES)
+@pytest.mark.parametrize("tokens", [1, 3, Fraction(1, 7)])
+def test_configure_and_give_a_place_up_gives_the_same_tokens_back(make_bucket, old, new, tokens):
+    """P9: Whoever is interrupted, or cancels, gives back what it took, under any limit."""
+    bucket = make_bucket(100, old)
+    bucket.allow(100)
+    place = bucket.reserve(tokens)
+
+    bucket.configure(tokens_per_second=new)
+    place.cancel()
+
+    assert bucket.available_tokens == 0
+    assert bucket.retry_after(100) == pytest.approx(100 / new, abs=1e-5)
+
+
+@pytest.mark.parametrize(("old", "new"), CHANGES)
+def test_configure_and_interrupt_a_wait_gives_the_same_tokens_back(make_bucket, clock, old, new):
+    """P40: So does whoever is interrupted while it waits."""
+    bucket = make_bucket(100, old)
+    bucket.allow(100)
+
+    def change_and_interrupt():
+        bucket.configure(tokens_per_second=new)
+        raise KeyboardInterrupt
+
+    clock.events = [change_and_interrupt]
+    with pytest.raises(KeyboardInterrupt):
+        bucket.wait(3)
+
+    assert bucket.retry_after(100) == pytest.approx(100 / new, abs=1e-5)
+
+
+def test_configure_and_give_a_place_up_keeps_what_is_there_by_then(make_bucket):
+    """P9: A cancel under the old capacity would cut what a larger one has room for."""
+    bucket = make_bucket(10, 1)
+    bucket.allow(10)
+    place = bucket.reserve(2)
+    bucket.configure(capacity=1000)
+    bucket.refund(500)
+
+    place.cancel()
+
+    assert bucket.available_tokens == 500
+
+
+@pytest.mark.parametrize("allowing", [True, False])
+def test_configure_while_a_question_is_on_its_way_leaves_it_as_it_was(make_bucket, store, allowing):
+    """P9: A question carries its own limit, by which its answer is read."""
+    bucket = make_bucket(1, 0.001)
+    bucket.allow()
+    ask = store.ask
+
+    def configure_and_ask(question):
+        bucket.configure(capacity=10, tokens_per_second=1)
+        return ask(question)
+
+    store.ask = configure_and_ask
+    if allowing:
+        assert not bucket.allow()
+    else:
+        with pytest.raises(RateLimitExceeded) as refusal:
+            RateLimiter(bucket, block=False).acquire().__enter__()
+        assert refusal.value.retry_after == 1000
+        assert refusal.value.levels[None].capacity == 1
+
+
+def test_configure_and_read_the_answer_of_a_cancelled_task(make_async_bucket, make_bucket):
+    """P9: What a cancelled task has taken is given back as the same tokens."""
+    bucket, look = make_async_bucket(100, Fraction(10, 13)), make_bucket(1000, 1)
+
+    async def main():
+        task = asyncio.create_task(bucket.allow(40))
+        await asyncio.sleep(0)
+        bucket.configure(capacity=1000, tokens_per_second=1)
+        look.refund(500)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    assert look.available_tokens == pytest.approx(600, abs=1e-3)
+
+
+def test_configure_and_settle_finds_what_was_paid(make_bucket):
+    """P29: Payments are in tokens, whichever limit held when they were made."""
+    bucket = make_bucket(10, 1)
+    with RateLimiter(bucket).acquire(4) as permit:
+        permit.settle(6)
+    bucket.configure(capacity=1000, tokens_per_second=Fraction(10, 13))
+    bucket.refund(496)
+
+    permit.settle(5)
+    assert bucket.available_tokens == pytest.approx(501, abs=1e-3)
+    permit.refund()
+    assert bucket.available_tokens == pytest.approx(506, abs=1e-3)
+
+
+def test_configure_a_bucket_of_a_group_is_heard_of_in_the_group(make_bucket):
+    """P9: A group charges, settles and labels by the keys of its buckets."""
+    one, two = make_bucket(10, 1, "one"), make_bucket(10, 1, "two")
+    group = BucketGroup(one=one, two=two)
+    with RateLimiter(group).acquire({"one": 4, "two": 4}) as permit:
+        permit.settle({"one": 5, "two": 5})
+    one.configure(capacity=5, tokens_per_second=Fraction(10, 13))
+
+    permit.refund()
+
+    assert [one.available_tokens, two.available_tokens] == [5, 10]
+    two.allow(6)
+    with pytest.raises(RateLimitExceeded) as refusal:
+        RateLimiter(group, block=False).acquire({"one": 5, "two": 5}).__enter__()
+    assert refusal.value.refused_by == "two"
+
+
+def test_configure_so_that_a_cost_cannot_be_counted_keeps_it_as_it_was(make_bucket, clock):
+    """P22: A waiter whose cost is beyond a century now goes on under the limit that it knows."""
+    bucket = make_bucket(100, 10)
+    bucket.allow(100)
+    bucket.reserve(200)
+    clock.events = [lambda: bucket.configure(capacity=1, tokens_per_second=Fraction(1, 10**9))]
+
+    bucket.wait(100)
+
+    assert clock.elapsed == 30

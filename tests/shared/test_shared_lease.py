@@ -37,7 +37,7 @@ def leased(store, clock):
 
 
 def lease_of(bucket, tokens=10, seconds=0.5):
-    bucket._lease(bucket._limits.limit, Lease(tokens, seconds))
+    bucket._lease(Lease(tokens, seconds))
     return bucket
 
 
@@ -420,7 +420,7 @@ def test_lease_what_is_no_lease_is_refused(store, clock):
     """P22: A number is no lease."""
     bucket = DictTokenBucket(store, "bucket", 100, 10, clock=clock)
     with pytest.raises(TypeError, match="lease must be a Lease, got 50"):
-        bucket._lease(bucket._limits.limit, 50)
+        bucket._lease(50)
 
 
 def test_group_buckets_with_leases_is_refused(leased):

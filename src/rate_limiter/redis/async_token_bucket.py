@@ -66,7 +66,7 @@ class AsyncRedisTokenBucket(NamedBucket, AwaitingBucket):
         limits = limit_of(name, prefix, capacity, tokens_per_second)
         understudy = read_fallback(fallback, limits.use)
         super().__init__(async_store(client), client, limits, fallback=understudy, clock=clock)
-        self._lease(limits.limit, lease)
+        self._lease(lease)
 
     async def close(self) -> None:
         """Give back what is left of a lease. The bucket can be used afterwards."""

@@ -74,7 +74,7 @@ class RedisTokenBucket(NamedBucket, BlockingBucket):
         super().__init__(
             blocking_store(client), None, client, limits, fallback=understudy, clock=clock
         )
-        self._lease(limits.limit, lease)
+        self._lease(lease)
 
     def close(self) -> None:
         """Give back what is left of a lease. The bucket can be used afterwards."""

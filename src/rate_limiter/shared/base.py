@@ -18,11 +18,11 @@ from .failures import TooMuch
 from .fallback import Open, Understudy
 from .flows import changing, fit
 from .lease import Held, Lease
-from .limits import Limits
+from .limits import Limits, OneLimit
 from .outage import PAUSE, BucketOutage, outage_of
 from .payment import Payment
 from .running import Flow
-from .store import MICROSECOND, Answer, Charges, Limit, Question
+from .store import MICROSECOND, Answer, Charges, Question
 from .taken import levels_of
 
 __all__ = ["SharedBucket"]
@@ -87,12 +87,12 @@ class SharedBucket(BaseBucket, ABC):
     def _check_together(self, keys: Sequence[bytes]) -> None:
         """Refuse keys that the store cannot change in one step."""
 
-    def _lease(self, limit: Limit, lease: Lease | None) -> None:
+    def _lease(self, lease: Lease | None) -> None:
         """Hold tokens in advance from now on; see `Lease`."""
         if lease is not None:
             if not isinstance(lease, Lease):
                 raise TypeError(f"lease must be a Lease, got {shown(lease)}")
-            self._held = Held(limit, lease, self._now)
+            self._held = Held(cast(OneLimit, self._limits), lease, self._now)
 
     def _returning(self, until: int | None) -> Question | None:
         """Return what gives back what is left of the lease that ends then, or of any if None."""

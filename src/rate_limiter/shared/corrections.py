@@ -9,6 +9,7 @@ from ..admission import REFUNDED, Paid, Receipt
 from ..exceptions import BackendError
 from ..rates import shown
 from .failures import ReplyLost
+from .limits import Limits
 from .payment import Payment
 from .running import Flow
 from .store import Charges, Question
@@ -22,7 +23,7 @@ def cancelling(bucket: Any, reserved: Any) -> Flow[None]:
     if not reserved._begin_cancel():
         return
     try:
-        for question in reserved._grant.undoing(bucket._given_now()):
+        for question in reserved._grant.undoing(bucket._limits, bucket._given_now()):
             yield from asking(bucket, question)
     except BackendError as error:
         reserved._note_failed_cancel(error)
@@ -31,7 +32,7 @@ def cancelling(bucket: Any, reserved: Any) -> Flow[None]:
 
 def correcting(bucket: Any, payment: Payment, used: Paid) -> Flow[None]:
     """Charge what was used beyond what was paid, or give back; whoever calls has the turn."""
-    while charges := _differences(payment, used):
+    while charges := _differences(bucket._limits, payment, used):
         question = Question("correct", charges, now=bucket._given_now())
         try:
             yield from asking(bucket, question)
@@ -42,17 +43,18 @@ def correcting(bucket: Any, payment: Payment, used: Paid) -> Flow[None]:
     payment.update(used)
 
 
-def _differences(paid: Paid, used: Paid) -> Charges:
+def _differences(limits: Limits, paid: Paid, used: Paid) -> Charges:
+    """Return what to charge, under the limits that hold now."""
     changes = [
-        (limit, round((tokens - paid.get(limit, 0)) * limit.terms.unit))
-        for limit, tokens in used.items()
+        (limit := limits.limit_at(key), round((tokens - paid.get(key, 0)) * limit.terms.unit))
+        for key, tokens in used.items()
     ]
     charges = [(limit, units) for limit, units in changes if units]
     for limit, units in charges:
         if not limit.terms.countable(units):
             raise ValueError(
                 f"tokens must be at most what comes back in 100 years, "
-                f"got {shown(float(used[limit]))}"
+                f"got {shown(float(used[limit.key]))}"
             )
     return charges
 

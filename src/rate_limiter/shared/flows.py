@@ -105,7 +105,7 @@ def admitting(
         if not answer.wait:
             return 0.0, bucket, taken.after(answer)
         deadline = None if longest is None else asked + longest
-        waiter = Waiter(bucket, question, answer)
+        waiter = Waiter(bucket, taken, question, answer)
         yield from waiting(waiter, taken, deadline, waiter.told(source, tokens))
     except BackendError as error:
         admission: Admission = yield Admit(bucket._instead(error), tokens, block, timeout, source)

@@ -19,7 +19,8 @@ from ..admission import Tokens
 from ..clock import NANO, nanoseconds
 from ..rates import Number, positive, shown
 from ..units import number_of
-from .store import MICROSECOND, Answer, Limit
+from .limits import OneLimit
+from .store import MICROSECOND, Answer
 from .terms import Terms
 
 __all__ = ["Held", "Lease", "No"]
@@ -90,7 +91,7 @@ class Held:
     between (P18, P19); where a tracer may let threads switch anywhere, the store decides.
 
     Args:
-        limit: The limit of the bucket.
+        limits: What the bucket holds to.
         lease: How much it may hold, and for how long.
         now: The clock, in nanoseconds.
 
@@ -102,13 +103,13 @@ class Held:
     """
 
     __slots__ = (
-        *("_asking", "_forks", "_lease", "_limit", "_now", "_terms"),
+        *("_asking", "_forks", "_lease", "_limits", "_now", "_terms"),
         *("left", "no", "until", "watched"),
     )
 
-    def __init__(self, limit: Limit, lease: Lease, now: Callable[[], int]) -> None:
-        lease.check_fits(limit.terms)
-        self._limit = limit
+    def __init__(self, limits: OneLimit, lease: Lease, now: Callable[[], int]) -> None:
+        lease.check_fits(limits.limit.terms)
+        self._limits = limits
         self._lease = lease
         self._now = now
         self._forget()
@@ -119,12 +120,12 @@ class Held:
         self.watched = False
         self.no: No | None = None
         self._asking = Lock()
-        self._terms = self._limit.terms
+        self._terms = self._limits.limit.terms
         self._forks = _forks
 
     def decide(self, tokens: Tokens) -> bool | None:
         """Take tokens of those that are held; None if the store has to be asked."""
-        if self._terms is not self._limit.terms or self._forks != _forks:
+        if self._terms is not self._limits.limit.terms or self._forks != _forks:
             self._forget()
         cost = self._terms.cost(tokens if type(tokens) is int else number_of(tokens))
         now, no = self._now(), self.no

@@ -13,13 +13,13 @@ from ..units import number_of
 from .store import Charges, Limit
 from .terms import Terms
 
-__all__ = ["Limits", "OneLimit", "SeveralLimits", "bytes_of", "name_bytes"]
+__all__ = ["Limits", "OneLimit", "SeveralLimits", "bytes_of", "name_bytes", "restated"]
 
 _LONGEST_NAME = 65_536  # bytes
 
 
 class Limits(Protocol):
-    """What a shared bucket holds to: one limit, or several at once."""
+    """What a shared bucket holds to: one limit, or several at once. What is paid goes by keys."""
 
     @property
     def capacity(self) -> float: ...
@@ -29,7 +29,11 @@ class Limits(Protocol):
     def labels(self) -> list[Label]: ...
 
     def label(self, limit: Limit) -> Label:
-        """Return the label of the bucket that holds to a limit."""
+        """Return the label of the bucket that holds to a limit, or has held to it."""
+        ...
+
+    def limit_at(self, key: bytes) -> Limit:
+        """Return the limit that holds now for the bucket of a key."""
         ...
 
     def charges(self, tokens: Tokens) -> Charges:
@@ -37,7 +41,7 @@ class Limits(Protocol):
         ...
 
     def paid(self, tokens: Tokens) -> Paid:
-        """Return what tokens are under each limit; there may be none."""
+        """Return what tokens are for each key; there may be none."""
         ...
 
     def everything(self) -> Charges:
@@ -45,7 +49,7 @@ class Limits(Protocol):
         ...
 
     def use(self, actual: Tokens, taken: Tokens) -> Paid:
-        """Return what was used under each limit, or refuse what does not go with what was taken."""
+        """Return what was used for each key, or refuse what does not go with what was taken."""
         ...
 
 
@@ -76,13 +80,19 @@ class OneLimit:
         """Return the label of a lone bucket."""
         return None
 
+    def limit_at(self, key: bytes) -> Limit:
+        """Return the limit that holds now."""
+        return self.limit
+
     def charges(self, tokens: Tokens) -> Charges:
         """Return what to charge for tokens."""
-        return [(self.limit, self.limit.terms.cost(number_of(tokens)))]
+        limit = self.limit  # which another thread may replace meanwhile
+        return [(limit, limit.terms.cost(number_of(tokens)))]
 
     def paid(self, tokens: Tokens) -> Paid:
         """Return what tokens are; there may be none."""
-        return {self.limit: self.limit.terms.amount(number_of(tokens))}
+        key, terms = self.limit
+        return {key: terms.amount(number_of(tokens))}
 
     def everything(self) -> Charges:
         """Return the limit, and no charge."""
@@ -94,24 +104,30 @@ class OneLimit:
 
     def change(self, capacity: Number | None, tokens_per_second: Number | None) -> None:
         """Hold to another limit from now on; what is None stays."""
-        terms = self.limit.terms
+        key, terms = self.limit
         if terms.strict:
             raise ValueError(STRICT)
-        self.limit.terms = Terms(
+        terms = Terms(
             terms.capacity if capacity is None else capacity,
             terms.tokens_per_second if tokens_per_second is None else tokens_per_second,
         )
+        self.limit = Limit(key, terms)  # a new one, for the old one is part of questions
 
 
 class SeveralLimits:
     """The limits of a group of buckets."""
 
-    __slots__ = ("_by_limit", "_members")
+    __slots__ = ("_by_key", "_labels", "_members")
 
     def __init__(self, members: Members[Any]) -> None:
         self._members = members
-        limits = [limit for limit, _ in self.everything()]
-        self._by_limit: Mapping[Limit, Label] = dict(zip(limits, members.labels, strict=True))
+        keys = [limit.key for limit, _ in self.everything()]
+        self._labels: Mapping[bytes, Label] = dict(zip(keys, members.labels, strict=True))
+        self._by_key: Mapping[bytes, Limits] = {
+            limit.key: bucket._limits
+            for bucket in members.all
+            for limit, _ in bucket._limits.everything()
+        }
 
     @property
     def capacity(self) -> float:
@@ -126,11 +142,15 @@ class SeveralLimits:
     @property
     def labels(self) -> list[Label]:
         """The labels of its buckets."""
-        return list(self._by_limit.values())
+        return list(self._labels.values())
 
     def label(self, limit: Limit) -> Label:
-        """Return the label of the bucket that holds to a limit."""
-        return self._by_limit[limit]
+        """Return the label of the bucket that holds to a limit, or has held to it."""
+        return self._labels[limit.key]
+
+    def limit_at(self, key: bytes) -> Limit:
+        """Return the limit that holds now for the bucket of a key."""
+        return self._by_key[key].limit_at(key)
 
     def charges(self, tokens: Tokens) -> Charges:
         """Return what to charge each of the buckets that tokens are asked of."""
@@ -138,20 +158,36 @@ class SeveralLimits:
         return [charge for bucket, cost in costs for charge in bucket._limits.charges(cost)]
 
     def paid(self, tokens: Tokens) -> Paid:
-        """Return what tokens are under each limit; there may be none."""
+        """Return what tokens are for each key; there may be none."""
         paid: dict[Any, Any] = {}
         for bucket, cost in self._members.costs(tokens, zeros=True):
             paid.update(bucket._limits.paid(cost))
         return paid
 
     def use(self, actual: Tokens, taken: Tokens) -> Paid:
-        """Return what was used under each limit, but refuse a number for a mapping."""
+        """Return what was used for each key, but refuse a number for a mapping."""
         self._members.check_use(actual, taken)
         return self.paid(actual)
 
     def everything(self) -> Charges:
         """Return all limits, and no charge."""
         return [charge for bucket in self._members.all for charge in bucket._limits.everything()]
+
+
+def restated(limits: Limits, charges: Charges) -> Charges:
+    """Return the same tokens under the limits that hold now.
+
+    A question under a limit that was replaced would bring its rate back, and its capacity: what is
+    there beyond that would be lost. What a store could not count under the new limit stays.
+    """
+    return [_restated(limits.limit_at(limit.key), limit, units) for limit, units in charges]
+
+
+def _restated(limit: Limit, old: Limit, units: int) -> tuple[Limit, int]:
+    if limit is old:
+        return old, units
+    converted = limit.terms.restated(units, old.terms)
+    return (limit, converted) if limit.terms.countable(converted) else (old, units)
 
 
 def name_bytes(name: str | bytes) -> bytes:

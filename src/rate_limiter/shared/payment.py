@@ -13,8 +13,8 @@ from .store import Charges
 __all__ = ["Payment"]
 
 
-class Payment(dict[Any, Fraction]):
-    """The tokens that were paid under each limit.
+class Payment(dict[bytes, Fraction]):
+    """The tokens that were paid for each key, whatever its limit has been since.
 
     Corrections of one payment take turns, for each charges the difference to the one before it.
     """
@@ -40,4 +40,5 @@ class Payment(dict[Any, Fraction]):
     def note(self, charges: Charges) -> None:
         """Add what has been charged; what was given back is below zero."""
         for limit, units in charges:
-            self[limit] = self.get(limit, Fraction(0)) + Fraction(units, limit.terms.unit)
+            paid = self.get(limit.key, Fraction(0))
+            self[limit.key] = paid + Fraction(units, limit.terms.unit)

@@ -18,6 +18,7 @@ from ..exceptions import BackendError
 from ..rates import Number
 from ..sleeping import ThreadSleeper, running_loop, task_sleeper, warn_of_blocking
 from ..source import Source
+from .limits import restated
 from .store import Answer, Question, undoing
 
 __all__ = ["Admit", "Flow", "GiveBack", "Sleep", "run", "run_async"]
@@ -127,4 +128,5 @@ def _abandon(bucket: Any, question: Question, answer: Answer) -> None:
     """Give back what a task got that was cancelled before it heard of it."""
     undo = undoing(question, answer)
     if undo is not None:
+        undo = undo._replace(charges=restated(bucket._limits, undo.charges))
         bucket._async_store.abandon(undo)

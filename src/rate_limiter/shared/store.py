@@ -33,14 +33,16 @@ T = TypeVar("T")
 MICROSECOND = 1_000  # in nanoseconds: questions and answers count microseconds
 
 
-class Limit:
-    """The key of a bucket in its store, and the terms of its limit."""
+class Limit(NamedTuple):
+    """A limit that a bucket has had: it never changes, for units mean nothing without it.
 
-    __slots__ = ("key", "terms")
+    Attributes:
+        key: The key of the bucket in its store, whatever its limit is.
+        terms: The terms of the limit.
+    """
 
-    def __init__(self, key: bytes, terms: Terms) -> None:
-        self.key = key
-        self.terms = terms
+    key: bytes
+    terms: Terms
 
 
 Charges: TypeAlias = Sequence[tuple[Limit, int]]

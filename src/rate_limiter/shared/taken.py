@@ -11,29 +11,35 @@ from ..admission import Tokens
 from ..clock import seconds
 from ..level import Level, Levels
 from ..rates import Number
+from .limits import Limits
 from .payment import Payment
-from .store import MICROSECOND, NOWHERE, Answer, Charges, Limit, Question, Standing
+from .store import MICROSECOND, NOWHERE, Answer, Charges, Question, Standing
 from .terms import Terms
 
 __all__ = ["Grant", "Taken", "levels_of"]
 
 
 class Taken:
-    """A call that takes tokens: what it asks, and what its answers mean."""
+    """A call that takes tokens: what it asks, and what its answers mean.
 
-    __slots__ = ("_bucket", "_charges", "_timeout", "_tokens")
+    Attributes:
+        charges: What its last question asked for. An answer is read under the limits of its own
+            question, whatever has been configured meanwhile.
+    """
+
+    __slots__ = ("_bucket", "_timeout", "_tokens", "charges")
 
     def __init__(
         self, bucket: Any, tokens: Tokens, charges: Charges, timeout: Number | None
     ) -> None:
         self._bucket = bucket
         self._tokens = tokens
-        self._charges = charges
+        self.charges = charges
         self._timeout = timeout
 
     def after(self, answer: Answer) -> Any:
         """Return what the buckets were like after an answer; see `levels_of`."""
-        return [(limit, limit.terms) for limit, _ in self._charges], answer.standings
+        return [limit for limit, _ in self.charges], answer.standings
 
     def refuse_if_not(self, answer: Answer) -> None:
         """Raise if the tokens are not there in time.
@@ -42,7 +48,7 @@ class Taken:
             RateLimitExceeded: They are neither there nor waited for.
         """
         if answer.wait and not answer.place.number:
-            limit = self._charges[answer.held][0]
+            limit = self.charges[answer.held][0]
             raise self._bucket._not_yet(
                 self._tokens,
                 seconds(answer.wait * MICROSECOND),
@@ -56,13 +62,13 @@ def levels_of(after: Any, labels: Any) -> Levels:
     """Return levels by label.
 
     Args:
-        after: The limits and their terms, and how their buckets stood; nothing if that is unknown.
+        after: The limits, and how their buckets stood; nothing if that is unknown.
         labels: Returns the label of a limit.
     """
     limits, standings = after
     return {
-        labels(limit): _level(terms, standing)
-        for (limit, terms), standing in zip(limits, standings, strict=False)
+        labels(limit): _level(limit.terms, standing)
+        for limit, standing in zip(limits, standings, strict=False)
     }
 
 
@@ -86,16 +92,22 @@ class Grant:
 
     def __init__(self, charges: Charges, answer: Answer | None, heard: int) -> None:
         wait, place = (answer.wait, answer.place) if answer else (0, NOWHERE)
-        self.paid = Payment((limit, Fraction(units, limit.terms.unit)) for limit, units in charges)
+        self.paid = Payment(
+            (limit.key, Fraction(units, limit.terms.unit)) for limit, units in charges
+        )
         self.due: int = heard + wait * MICROSECOND  # on the clock of this process
         self._place = place
-        self._placed: set[Limit] = {limit for limit, _ in charges} if place.number else set()
+        self._placed = {limit.key for limit, _ in charges} if place.number else set[bytes]()
 
-    def undoing(self, now: int | None) -> Sequence[Question]:
+    def undoing(self, limits: Limits, now: int | None) -> Sequence[Question]:
         """Return the questions that give it back: the places, then what was charged beside them."""
-        paid = [(limit, round(tokens * limit.terms.unit)) for limit, tokens in self.paid.items()]
-        placed = [charge for charge in paid if charge[0] in self._placed]
-        beside = [(limit, -units) for limit, units in paid if units and limit not in self._placed]
+        current = [(limits.limit_at(key), tokens) for key, tokens in self.paid.items()]
+        # Rounded as a store does when it restates a place.
+        paid = [(limit, int(tokens * limit.terms.unit)) for limit, tokens in current]
+        placed = [(limit, units) for limit, units in paid if limit.key in self._placed]
+        beside = [
+            (limit, -units) for limit, units in paid if units and limit.key not in self._placed
+        ]
         questions = [
             Question("cancel", placed, place=self._place, now=now),
             Question("correct", beside, now=now),

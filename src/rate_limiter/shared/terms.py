@@ -113,6 +113,15 @@ class Terms:
             else Fraction(0)
         )
 
+    def restated(self, units: int, old: Terms) -> int:
+        """Convert units of another limit as a store does that restates its line: rounded to none.
+
+        A cost is never none; what is given back, below zero, may be.
+        """
+        if units > 0:
+            return units * self.unit // old.unit or 1
+        return -(-units * self.unit // old.unit)
+
     def countable(self, units: int) -> bool:
         """Tell whether a store can count a charge of this many units."""
         return units <= LONGEST * self.scale

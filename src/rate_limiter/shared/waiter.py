@@ -9,9 +9,11 @@ from ..admission import Tokens
 from ..exceptions import BackendError
 from ..instrumentation.waits import waiting
 from ..source import Source
+from .limits import restated
 from .line import LIFE
 from .running import Flow, GiveBack
 from .store import MICROSECOND, NOWHERE, Answer, Question
+from .taken import Taken
 
 __all__ = ["Waiter", "asking"]
 
@@ -43,14 +45,15 @@ class Waiter:
         tried: The nanosecond at which it last tried to get one.
     """
 
-    __slots__ = ("_question", "answer", "bucket", "heard", "place", "tried")
+    __slots__ = ("_question", "_taken", "answer", "bucket", "heard", "place", "tried")
 
-    def __init__(self, bucket: Any, question: Question, answer: Answer) -> None:
+    def __init__(self, bucket: Any, taken: Taken, question: Question, answer: Answer) -> None:
         self.bucket = bucket
-        self._question = question
+        self._taken = taken
         self._hear(answer, question)
 
     def _hear(self, answer: Answer, question: Question) -> None:
+        self._question, self._taken.charges = question, question.charges
         self.answer, self.place = answer, answer.place
         self.heard = self.tried = self.bucket._instant(question)
 
@@ -74,9 +77,7 @@ class Waiter:
         """
         bucket = self.bucket
         self.tried = bucket._now()
-        question = self._question._replace(
-            operation="renew", place=self.place, longest=longest, now=bucket._given_now()
-        )
+        question = self._asked_now(operation="renew", place=self.place, longest=longest)
         try:
             answer = yield from asking(bucket, question)
         except BackendError:
@@ -89,5 +90,10 @@ class Waiter:
         """Give the place back, if it has one."""
         place, self.place = self.place, NOWHERE
         if place.number:
-            now = self.bucket._given_now()
-            yield GiveBack(self._question._replace(operation="cancel", place=place, now=now))
+            yield GiveBack(self._asked_now(operation="cancel", place=place))
+
+    def _asked_now(self, **asked: Any) -> Question:
+        """Return another question about the same tokens, under the limits that hold now."""
+        bucket = self.bucket
+        charges = restated(bucket._limits, self._question.charges)
+        return self._question._replace(charges=charges, now=bucket._given_now(), **asked)
