@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rate_limiter.redis import AsyncRedisTokenBucket, Lease, RedisTokenBucket
-from rate_limiter.shared import lease
+from rate_limiter.shared import holding
 
 CAPACITY, RATE, PROCESSES, SECONDS = 40, 200, 4, 1.2
 LEASE = Lease(tokens=10, seconds=0.2)
@@ -35,7 +35,7 @@ print(json.dumps(spent))
 @pytest.fixture(autouse=True)
 def untraced(monkeypatch):
     """What measures coverage is a tracer, under which buckets leave decisions to the store."""
-    monkeypatch.setattr(lease, "gettrace", lambda: None)
+    monkeypatch.setattr(holding, "gettrace", lambda: None)
 
 
 def spend(port, name):

@@ -1,18 +1,28 @@
 """Leases: tokens taken in advance, spent in this process, and given back in time."""
 
 import asyncio
+import gc
 import os
 import sys
+import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from fractions import Fraction
+from threading import Barrier, Event
+from types import SimpleNamespace
 
 import pytest
-from dict_store import AsyncDictTokenBucket, DictTokenBucket
+from dict_store import AsyncDictTokenBucket, DictStore, DictTokenBucket
 
-from rate_limiter import BackendError, BucketGroup, RateLimiter, RateLimitExceeded
-from rate_limiter.shared import background, lease, returning
-from rate_limiter.shared.failures import ReplyLost
+from rate_limiter import (
+    BackendError,
+    BucketGroup,
+    RateLimiter,
+    RateLimitExceeded,
+)
+from rate_limiter.shared import background, holding, returning
+from rate_limiter.shared.failures import NoAnswer, ReplyLost
 from rate_limiter.shared.lease import Lease
 from rate_limiter.testing import ManualClock
 
@@ -22,7 +32,7 @@ PATIENCE = 5.0  # seconds for something that takes microseconds, unless it hangs
 @pytest.fixture(autouse=True)
 def untraced(monkeypatch):
     """Let leases decide also while coverage is measured, which is by a tracer."""
-    monkeypatch.setattr(lease, "gettrace", lambda: None)
+    monkeypatch.setattr(holding, "gettrace", lambda: None)
 
 
 @pytest.fixture
@@ -195,6 +205,194 @@ def test_what_could_not_be_given_back_runs_out(leased, store, level, clock):
     eventually(lambda: level() > before + 6)
 
 
+def test_server_that_does_not_answer_holds_up_its_own_leases_alone(clock):
+    """P42: Leases of one client are given back whatever another client's server does."""
+    hanging, well = DictStore(), DictStore()
+    slow, fine = [
+        lease_of(DictTokenBucket(each, "bucket", 100, 10, clock=clock)) for each in (hanging, well)
+    ]
+    ask, answers = hanging.ask, Event()
+
+    def hang(question):
+        answers.wait(PATIENCE)
+        return ask(question)
+
+    assert slow.allow()
+    assert fine.allow()
+    hanging.ask = hang
+    clock.wait_for_sleepers(2)
+    clock.advance(0.5)
+    try:
+        eventually(lambda: well.questions[-1].operation == "correct")
+        assert [question.operation for question in hanging.questions] == ["lease"]
+    finally:
+        answers.set()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no token from the cloud"), BackendError("away")])
+def test_thread_that_gives_back_outlives_whatever_a_client_raises(
+    leased, store, level, clock, error
+):
+    """P42: One lease that could not be given back is one lease."""
+    other = lease_of(DictTokenBucket(store, "other", 100, 10, clock=clock), seconds=1)
+    assert other.allow()
+    assert leased.allow()
+    clock.wait_for_sleepers(1)
+    store.failures = [error]
+    clock.advance(0.5)
+    eventually(lambda: not store.failures)
+    clock.advance(0.5)
+    eventually(lambda: store.questions[-1].charges[0][0].key == b"other")
+    assert other.available_tokens == 100
+
+
+def test_thread_ends_with_the_last_lease_and_another_one_begins(leased, store, clock):
+    """P42: A process has no thread for a client whose buckets hold nothing."""
+    for _ in range(3):
+        assert leased.allow()
+        clock.wait_for_sleepers(1)
+        clock.advance(0.5)
+        eventually(lambda: not returners_of(store))
+
+
+def returners_of(store):
+    """Return the threads that give back leases of a store."""
+    return [each for each in list(returning._returners.values()) if each._source is store]
+
+
+def test_tell_a_thread_that_has_just_ended_tells_another_one(leased, store, clock):
+    """P42: A lease is not lost between the last look of a thread and its end."""
+    bucket = SimpleNamespace(_clock=clock, _source=store)
+    key = os.getpid(), id(store), id(clock)
+    ended = returning._Returner(key, bucket)
+    returning._returners[key] = ended
+
+    ended._tell = lambda news: (ended._leave(), returning._Returner._tell(ended, news))[1]
+    assert leased.allow()
+    assert returners_of(store) == [each for each in returners_of(store) if each is not ended] != []
+    assert ended.give_all_back().is_set()
+
+
+def test_serve_once_more_what_comes_at_the_end_of_a_thread(leased, store, clock, level):
+    """P42: What a thread is told while it ends is still looked at."""
+    returner = returning._Returner("key", leased)
+    serve, added = returner._serve, []
+
+    def serve_and_add(leases):
+        serve(leases)
+        if not added:
+            added.append(True)
+            leased._held.watched = True
+            assert leased.allow()
+            leased._held.drop()
+            returner._news.put((clock.now(), 0, leased, False))
+
+    returner._serve = serve_and_add
+    returner._run()
+    assert level() == 99
+
+
+def test_begin_a_thread_at_the_same_time_as_another_thread_begins_one(leased, store, monkeypatch):
+    """P42: One of the two looks after the leases of both."""
+
+    class Late(dict):
+        """Shows nothing at the first look, as if it came later."""
+
+        def get(self, key):
+            return super().get(key) if self.pop("looked", None) else self.update(looked=True)
+
+    assert leased.allow()
+    (first,) = returners_of(store)
+    monkeypatch.setattr(returning, "_returners", Late({first._key: first}))
+    returning.return_now(leased)
+    assert returners_of(store) == [first]
+
+
+def test_no_thread_to_be_had_leaves_the_lease_to_the_next_call(leased, asked, clock, monkeypatch):
+    """P42: At the end of a process no thread can be made; tokens run out then."""
+
+    def refuse(_):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(returning.Thread, "start", refuse)
+    assert leased.allow(3)
+    assert not leased._held.watched
+    assert leased.allow(3)
+    clock.advance(0.5)
+    assert leased.allow(3)
+    assert asked() == ["lease", "correct", "lease"]
+
+
+def test_clock_that_fails_ends_the_thread_and_the_next_lease_has_another(store, clock, monkeypatch):
+    """P42: A clock of the user's may raise anything."""
+    leased = lease_of(DictTokenBucket(store, "bucket", 100, 10, clock=clock))
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(ManualClock, "sleep", lambda *_: 1 / 0)
+    assert leased.allow()
+    eventually(lambda: not leased._held.watched)
+    monkeypatch.undo()
+    monkeypatch.setattr(holding, "gettrace", lambda: None)
+    assert leased.allow(10)
+    clock.wait_for_sleepers(1)
+    assert leased._held.watched
+
+
+def test_end_of_a_process_does_not_wait_for_a_server_that_does_not_answer(
+    store, clock, monkeypatch
+):
+    """P42: The end of a process waits for its leases, but not long."""
+    monkeypatch.setattr(returning, "_PATIENCE", 0.01)
+    leased = lease_of(DictTokenBucket(store, "bucket", 100, 10, clock=clock))
+    assert leased.allow()
+    ask, answers = store.ask, Event()
+
+    def hang(question):
+        answers.wait(PATIENCE)
+        return ask(question)
+
+    store.ask = hang
+    try:
+        returning._give_all_back()
+        assert [question.operation for question in store.questions] == ["lease"]
+    finally:
+        answers.set()
+
+
+@pytest.mark.parametrize(("error", "tried"), [(NoAnswer("away"), 1), (RuntimeError("odd"), 3)])
+def test_end_of_a_process_tries_a_server_that_does_not_answer_once(store, clock, error, tried):
+    """P42: Twelve leases on a server that hangs take one timeout, not twelve."""
+    buckets = [lease_of(DictTokenBucket(store, name, 100, 10, clock=clock)) for name in "abc"]
+    for bucket in buckets:
+        assert bucket.allow()
+    store.questions.clear()
+    store.failures = [error] * 3
+    returning._give_all_back()
+    assert len(store.questions) == tried
+
+
+def test_many_leases_in_tasks_are_watched_by_one_task(store, clock):
+    """P42: A lease that is used up leaves no task behind that sleeps until its time."""
+    bucket = lease_of(AsyncDictTokenBucket(store, "bucket", 1000, 10, clock=clock), seconds=60)
+
+    async def main():
+        for _ in range(100):
+            assert await bucket.allow()
+        assert len(background.unfinished()) == 1
+        clock.advance(30)
+        assert await bucket.allow(10)
+        await asyncio.sleep(0)
+        clock.advance(30)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(background.unfinished()) == 1  # for the lease that has followed
+        clock.advance(30)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not background.unfinished()
+
+    asyncio.run(main())
+
+
 def test_end_of_the_process_gives_all_back(leased, level):
     """P42: What a process holds when it ends in the ordinary way is given back."""
     assert leased.allow(3)
@@ -204,29 +402,31 @@ def test_end_of_the_process_gives_all_back(leased, level):
     assert level() == 97
 
 
-def test_a_bucket_that_is_gone_is_given_back_by_nobody(store, clock):
-    """The thread keeps no bucket alive."""
+def test_a_bucket_that_is_dropped_is_given_back(store, clock, level):
+    """P42: Whoever drops a bucket has no use for what it holds, but others have."""
     bucket = lease_of(DictTokenBucket(store, "bucket", 100, 10, clock=clock))
     assert bucket.allow(3)
     clock.wait_for_sleepers(1)
+    dropped = weakref.ref(bucket)
     del bucket
+    gc.collect()
     clock.advance(0.5)
-    eventually(lambda: clock.sleepers == 0)
-    assert len(store.questions) == 1
+    eventually(lambda: level() == 100)
+    eventually(lambda: dropped() is None)
 
 
 @pytest.mark.parametrize("error", [BackendError("refused"), ReplyLost("lost"), KeyboardInterrupt()])
-def test_fail_to_get_a_lease_keeps_what_was_left_only_if_nothing_was_done(
-    leased, store, asked, error
-):
-    """P29: What may have been charged together with what was left is not spent again."""
+def test_fail_to_get_a_lease_keeps_what_was_left(leased, store, asked, error):
+    """P29: What had been charged before is there, whatever has become of the rest."""
     assert leased.allow(7)
     store.failures = [error]
     with pytest.raises(type(error)):
         leased.allow(4)
     asked()
     assert leased.allow(3)
-    assert asked() == ([] if str(error) == "refused" else ["lease"])
+    assert asked() == []
+    assert leased.allow(1)
+    assert asked() == ["lease"]
 
 
 def test_fail_to_get_a_lease_leaves_it_to_the_fallback(store, clock):
@@ -255,7 +455,7 @@ def test_only_one_thread_takes_a_lease_at_a_time(leased, store, level):
 
 def test_allow_just_after_another_thread_got_a_lease_spends_it(leased, asked, monkeypatch):
     """P42: What another thread has got since this one looked is spent, and not lost."""
-    monkeypatch.setattr(lease.Held, "decide", lambda *_: None)
+    monkeypatch.setattr(holding.Held, "decide", lambda *_: None)
     assert [leased.allow() for _ in range(10)] == [True] * 10
     assert asked() == ["lease"]
 
@@ -303,13 +503,82 @@ def test_count_with_threads_is_exact(leased, store):
     assert taken == 100
 
 
-def test_configure_drops_a_lease_of_the_old_limit(leased, asked, level):
-    """P9: Tokens of the old limit are not spent under the new one."""
+def test_configure_gives_a_lease_of_the_old_limit_back(leased):
+    """P9: Tokens of the old limit are not spent under the new one, nor lost."""
     assert leased.allow(1)
-    leased.configure(tokens_per_second=20)
-    asked()
-    assert leased.allow(1)
+    leased.configure(capacity=200, tokens_per_second=Fraction(10, 13))
+    eventually(lambda: leased.available_tokens == pytest.approx(99))
+    assert leased.allow(98)
+    assert not leased.allow(2)
+
+
+def test_configure_with_nothing_held_asks_nothing(leased, asked):
+    """P9: There is nothing to give back."""
+    leased.configure(capacity=50)
+    assert leased.allow(10)
     assert asked() == ["lease"]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_configure_while_a_lease_is_asked_for_gives_it_back(leased, store, level, refused):
+    """P42: A lease is of the limit that it was asked for, and nobody spends it under another."""
+    ask = store.ask
+    if refused:
+        assert leased.allow(95)
+        assert leased.allow(2)
+
+    def configure_and_ask(question):
+        store.ask = ask
+        leased.configure(tokens_per_second=Fraction(10, 13))
+        return ask(question)
+
+    store.ask = configure_and_ask
+    assert leased.allow(4) is not refused
+    assert level() == (3 if refused else 96)
+    assert leased.allow(3)
+    assert not leased._held._over
+
+
+def test_configure_between_the_cost_and_its_question_asks_without_a_lease(
+    leased, asked, monkeypatch
+):
+    """P42: A cost in units of the old limit is not asked of what is held under the new one."""
+    latest = holding.Held.latest
+
+    def configure_and_tell(held):
+        monkeypatch.undo()
+        monkeypatch.setattr(holding, "gettrace", lambda: None)
+        leased.configure(tokens_per_second=Fraction(10, 13))
+        return latest(held)
+
+    monkeypatch.setattr(holding.Held, "latest", configure_and_tell)
+    assert leased.allow()
+    assert asked() == ["take"]
+
+
+def test_configure_in_tasks_gives_a_lease_of_the_old_limit_back(store, clock, level):
+    """P9: So it is in a task; outside of a loop, the next call does."""
+    bucket = lease_of(AsyncDictTokenBucket(store, "bucket", 100, 10, clock=clock))
+
+    async def main(*, inside):
+        assert await bucket.allow()
+        if inside:
+            bucket.configure(tokens_per_second=10)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert level() == 99
+        return asyncio.get_running_loop()
+
+    asyncio.run(main(inside=True))
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main(inside=False))
+    bucket.configure(tokens_per_second=10)
+    assert level() == 89
+    assert loop.run_until_complete(bucket.allow())
+    assert level() == 88
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    assert level() == 97
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is nothing to fork")
@@ -317,7 +586,7 @@ def test_configure_drops_a_lease_of_the_old_limit(leased, asked, level):
 def test_fork_drops_the_lease_in_the_child(leased, store):
     """P20: The child spends nothing of its parent's, and asks for itself."""
     assert leased.allow(1)
-    leased._held._asking.acquire()  # as if another thread was asking
+    leased._held.holding.asker = object()  # as if another thread was asking
     child = os.fork()
     if not child:  # pragma: no cover - the child is not measured
         leased.allow(1)
@@ -325,9 +594,51 @@ def test_fork_drops_the_lease_in_the_child(leased, store):
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_trace_leaves_the_decision_to_the_store(leased, asked, monkeypatch):
-    """P18: Where a tracer may switch threads anywhere, nothing is decided here."""
-    monkeypatch.setattr(lease, "gettrace", lambda: print)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is nothing to fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("change", ["close", "end", "configure", "task"])
+def test_fork_leaves_what_is_held_to_the_parent(leased, store, change):
+    """P20: The child gives nothing back of what its parent spends."""
+    assert leased.allow(1)
+    leased.configure(capacity=99)
+    assert leased.allow(1)
+    child = os.fork()
+    if not child:  # pragma: no cover - the child is not measured
+        store.questions.clear()
+        changes = {
+            "close": lambda: returning.give_back(leased, early=True),
+            "end": returning._give_all_back,
+            "configure": lambda: leased.configure(capacity=50),
+            "task": lambda: asyncio.run(returning.give_back_async(leased, early=True)),
+        }
+        changes[change]()
+        os._exit(any(question.operation == "correct" for question in store.questions))
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_what_was_held_before_a_fork_is_neither_spent_nor_given_back(
+    leased, asked, level, monkeypatch
+):
+    """P20: So it is when a process finds that it is another one."""
+    assert leased.allow(3)
+    leased._held.drop()
+    monkeypatch.setattr(holding, "_forks", holding._forks + 1)
+    returning.give_back(leased, early=False)
+    assert level() == 90
+    asked()
+    assert leased.allow(3)
+    assert asked() == ["lease"]
+    monkeypatch.setattr(holding, "_forks", holding._forks + 1)
+    assert leased.allow(3)
+    assert asked() == ["lease"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("gettrace", lambda: print), ("_FREE_THREADED", True)])
+def test_threads_amid_a_line_leave_the_decision_to_the_store(
+    leased, asked, monkeypatch, name, value
+):
+    """P18: Where a tracer may switch threads anywhere, or nothing stops them, the store decides."""
+    monkeypatch.setattr(holding, name, value)
     assert leased.allow()
     assert leased.allow()
     assert asked() == ["take", "take"]

@@ -1,7 +1,7 @@
 """What happens in shared buckets when two come at the same moment, and in the wrong world."""
 
 import asyncio
-from threading import Lock
+from types import SimpleNamespace
 
 import pytest
 from dict_store import AsyncDictStore, DictTokenBucket
@@ -70,9 +70,9 @@ def test_end_an_outage_that_another_thread_has_ended_says_nothing(caplog):
 
 def test_add_a_lease_before_its_thread_sleeps_is_taken_in():
     """P42: A lease is not missed because the thread has not begun to sleep."""
-    returner = object.__new__(returning._Returner)
-    returner._news, returner._sleeper = returning.SimpleQueue(), None
-    lock = Lock()
-    returner.add(lock, 5)
-    until, reference = returner._news.get()
-    assert (until, reference()) == (5, lock)
+    bucket = SimpleNamespace(_clock=ManualClock(), _source=None)
+    returner = returning._Returner("key", bucket)
+    returner.add(bucket, 5, follows=True)
+    leases = []
+    returner._collect(leases)
+    assert [(when, leased) for when, _, leased, _ in leases] == [(5, bucket)]

@@ -12,6 +12,7 @@ from ..shared.fallback import Fallback, read_fallback
 from ..shared.group import AwaitingGroup
 from ..shared.lease import Lease
 from ..shared.named_bucket import NamedBucket
+from ..shared.returning import give_back_async
 from .awaiting import async_store
 from .keys import check_slots, limit_of
 
@@ -70,9 +71,7 @@ class AsyncRedisTokenBucket(NamedBucket, AwaitingBucket):
 
     async def close(self) -> None:
         """Give back what is left of a lease. The bucket can be used afterwards."""
-        question = self._returning(None)
-        if question is not None:
-            await self._async_store.give_back(question)
+        await give_back_async(self, early=True)
 
     def _check_together(self, keys: Sequence[bytes]) -> None:
         check_slots(self._source, keys)

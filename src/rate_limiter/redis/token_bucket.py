@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from ..clock import Clock
+from ..exceptions import BackendError
 from ..rates import Number
 from ..shared.blocking import BlockingBucket
 from ..shared.fallback import Fallback, read_fallback
 from ..shared.group import BlockingGroup
 from ..shared.lease import Lease
 from ..shared.named_bucket import NamedBucket
-from ..shared.returning import give_back_now
+from ..shared.returning import give_back
 from .blocking import blocking_store
 from .keys import check_slots, limit_of
 
@@ -78,7 +80,8 @@ class RedisTokenBucket(NamedBucket, BlockingBucket):
 
     def close(self) -> None:
         """Give back what is left of a lease. The bucket can be used afterwards."""
-        give_back_now(self)
+        with suppress(BackendError):
+            give_back(self, early=True)
 
     def _check_together(self, keys: Sequence[bytes]) -> None:
         check_slots(self._source, keys)

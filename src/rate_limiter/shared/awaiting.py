@@ -28,7 +28,7 @@ from .flows import (
 from .limits import Limits
 from .payment import Payment
 from .reservation import AwaitedReservation, LocalReservation
-from .returning import return_in_task
+from .returning import return_by_task, return_now_async
 from .running import Flow, run_async
 from .store import AsyncStore
 from .taken import Grant
@@ -63,11 +63,14 @@ class AwaitingBucket(SharedBucket, AsyncBucket):
         if self._held is not None:
             decided = self._held.decide(tokens)
             if decided is not None:
-                return decided
+                return decided is True
         return await run_async(allowing(self, tokens), self)
 
     def _return_later(self, until: int) -> None:
-        in_background(return_in_task(self, until), rests=True)
+        return_by_task(self)
+
+    def _return_now(self) -> None:
+        return_now_async(self)
 
     @answering
     async def try_consume(self, tokens: Tokens = 1) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Self, cast
 
@@ -17,7 +17,8 @@ from ..rates import Number, shown
 from .failures import TooMuch
 from .fallback import Open, Understudy
 from .flows import changing, fit
-from .lease import Held, Lease
+from .holding import Held
+from .lease import Lease
 from .limits import Limits, OneLimit
 from .outage import PAUSE, BucketOutage, outage_of
 from .payment import Payment
@@ -94,14 +95,22 @@ class SharedBucket(BaseBucket, ABC):
                 raise TypeError(f"lease must be a Lease, got {shown(lease)}")
             self._held = Held(cast(OneLimit, self._limits), lease, self._now)
 
-    def _returning(self, until: int | None) -> Question | None:
-        """Return what gives back what is left of the lease that ends then, or of any if None."""
-        held = self._held
-        if held is None or (until is not None and held.until != until):
-            return None
-        left = held.take_back()
-        charges = [(limit, -left) for limit, _ in self._limits.everything()]
-        return Question("correct", charges, now=self._given_now()) if left else None
+    def _over(self, *, early: bool = False) -> list[Question]:
+        """Return what gives back what is not to be spent any more, or all that is held."""
+        if self._held is None:
+            return []
+        if early:
+            self._held.drop()
+        now = self._given_now()
+        return [Question("correct", charges, now=now) for charges in self._held.take_back()]
+
+    @abstractmethod
+    def _return_later(self, until: int) -> None:
+        """Have given back what is left of the lease that ends at a nanosecond."""
+
+    @abstractmethod
+    def _return_now(self) -> None:
+        """Have given back what is not to be spent any more."""
 
     def _given_now(self) -> int | None:
         """Return the microsecond that a test says it is; None if the store's clock decides."""

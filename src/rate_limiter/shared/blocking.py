@@ -24,7 +24,7 @@ from .flows import (
 )
 from .limits import Limits
 from .reservation import SharedReservation
-from .returning import return_in_thread
+from .returning import return_by_thread, return_now
 from .running import run, run_async
 from .store import Store, ThreadedStore
 from .taken import Grant
@@ -61,11 +61,14 @@ class BlockingBucket(SharedBucket, Bucket):
         if self._held is not None:
             decided = self._held.decide(tokens)
             if decided is not None:
-                return decided
+                return decided is True
         return run(allowing(self, tokens), self)
 
     def _return_later(self, until: int) -> None:
-        return_in_thread(self, until)
+        return_by_thread(self, until)
+
+    def _return_now(self) -> None:
+        return_now(self)
 
     def wait(self, tokens: Tokens = 1, timeout: Number | None = None) -> None:
         self._admit(tokens, block=True, timeout=timeout)

@@ -16,11 +16,10 @@ from ..clock import seconds, timeout_nanoseconds
 from ..exceptions import BackendError
 from ..rates import Number
 from ..source import Source
-from .failures import ReplyLost
-from .lease import Held
+from .leasing import decided, taking
 from .line import LIFE, RENEWAL
-from .running import Admit, Flow, GiveBack, Sleep
-from .store import MICROSECOND, NOWHERE, Answer, Charges, Question
+from .running import Admit, Flow, Sleep
+from .store import MICROSECOND, NOWHERE, Charges, Question
 from .taken import Grant, Taken
 from .waiter import Waiter, asking
 
@@ -54,35 +53,6 @@ def allowing(bucket: Any, tokens: Tokens) -> Flow[bool]:
     return not answer.wait or (bucket._held is not None and bucket._held.decide(tokens) is True)
 
 
-def taking(bucket: Any, question: Question) -> Flow[Answer]:
-    """Ask for tokens that are not waited for, and take a lease with them."""
-    held: Held = bucket._held
-    (limit, cost), *_ = question.charges
-    began = bucket._instant(question)
-    begun = held.begin(cost)
-    if begun is None:
-        return (yield from asking(bucket, question))
-    charge, spare, stale = begun
-    if not charge:
-        return Answer(0, 0, NOWHERE, ())
-    leasing = question._replace(operation="lease", charges=[(limit, charge)], spare=spare)
-    try:
-        if stale:
-            yield GiveBack(question._replace(operation="correct", charges=[(limit, -stale)]))
-        answer = yield from asking(bucket, leasing)
-    except BaseException as error:
-        known = isinstance(error, BackendError) and not isinstance(error, ReplyLost)
-        held.give_up(cost - charge if known else 0)
-        raise
-    if answer.wait:
-        held.give_up(cost - charge)
-        held.refused(began, cost, answer)
-    else:
-        held.end(began, answer)
-        bucket._return_later(held.until)
-    return answer
-
-
 def admitting(
     bucket: Any, tokens: Tokens, block: bool, timeout: Number | None, source: Source | None = None
 ) -> Flow[Admission]:
@@ -111,20 +81,6 @@ def admitting(
         admission: Admission = yield Admit(bucket._instead(error), tokens, block, timeout, source)
         return admission
     return seconds(bucket._now() - asked), bucket, taken.after(answer)
-
-
-def decided(bucket: Any, tokens: Tokens, taken: Taken) -> Admission | None:
-    """Return the admission that a lease decides; None if the store has to be asked.
-
-    Raises:
-        RateLimitExceeded: The tokens were refused a moment ago.
-    """
-    allowed = bucket._held.decide(tokens)
-    if allowed is False:
-        no = bucket._held.no
-        wait = max(no.told - bucket._now(), 1)
-        taken.refuse_if_not(no.answer._replace(wait=-(-wait // MICROSECOND)))
-    return (0.0, bucket, None) if allowed else None
 
 
 def _longest(longest: int | None, block: bool) -> int:

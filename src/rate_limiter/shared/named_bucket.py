@@ -64,3 +64,5 @@ class NamedBucket(SharedBucket):
             ValueError: An argument is not positive and finite, or the store cannot count it.
         """
         self._limits.change(capacity, tokens_per_second)
+        if self._held is not None and self._held.drop():
+            self._return_now()

@@ -1,7 +1,9 @@
 """Gives back what is left of leases when their time is over, whoever calls meanwhile.
 
-A thread for each clock does it for buckets of threads, and a task for each lease for those of
-tasks. What could not be given back runs out by itself: it was charged, and comes back at the rate.
+A thread for each client does it for buckets of threads, so that a server that hangs holds up its
+own buckets alone, and a task for each bucket for those of tasks. They hold the bucket: whoever
+drops it has no use for what it holds, but others have. What could not be given back runs out by
+itself: it was charged, and comes back at the rate.
 """
 
 from __future__ import annotations
@@ -10,113 +12,213 @@ import atexit
 import heapq
 import itertools
 import os
-from asyncio import shield
+from asyncio import CancelledError, get_running_loop, shield
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Thread
-from typing import Any
-from weakref import WeakSet, ref
+from threading import Event, Thread
+from time import monotonic
+from typing import Any, TypeAlias
 
-from ..clock import Clock
-from ..exceptions import BackendError
-from ..sleeping import ThreadSleeper, task_sleeper
+from ..sleeping import ThreadSleeper, running_loop, task_sleeper
 from .background import in_background
+from .failures import NoAnswer
 
-__all__ = ["give_back_now", "return_in_task", "return_in_thread"]
+__all__ = [
+    "give_back",
+    "give_back_async",
+    "return_by_task",
+    "return_by_thread",
+    "return_now",
+    "return_now_async",
+]
 
-_leased: WeakSet[Any] = WeakSet()  # buckets of threads, for the end of the process
+_PATIENCE = 2.0  # seconds that the end of a process waits for its leases
+_Item: TypeAlias = tuple[int, int, Any, bool]
+"""When to look, what orders those of one instant, the bucket, and whether to look again later."""
+
 _returners: dict[Any, _Returner] = {}
 
 
-def return_in_thread(bucket: Any, until: int) -> None:
-    """Have what is left of a bucket's lease given back at the nanosecond `until`.
+def return_by_thread(bucket: Any, until: int) -> None:
+    """Have a thread give back what is left of a bucket's lease at the nanosecond `until`.
 
     Leases follow each other quickly: who looks at the first of them looks at the others then.
     """
-    if bucket._held.watched:
+    held = bucket._held
+    if held.watched:
         return
-    bucket._held.watched = True
-    _leased.add(bucket)
-    key = os.getpid(), id(bucket._clock)
-    returner = _returners.get(key)
-    if returner is None:
-        returner = _returners.setdefault(key, _Returner(bucket._clock))
-    returner.add(bucket, until)
+    held.watched = True
+    if not _look_later(bucket, until, follows=True):
+        held.watched = False
 
 
-async def return_in_task(bucket: Any, until: int) -> None:
-    """Give back what is left of a lease at the nanosecond `until`, or when the loop ends."""
-    sleeper = task_sleeper()
-    try:
-        while bucket._now() < until:
-            await bucket._clock.sleep_async(sleeper, until)
-    finally:
-        question = bucket._returning(until)
-        if question is not None:
-            # The end of the loop cancels this sleep; what it does then is not to be cut short.
-            await shield(in_background(bucket._async_store.give_back(question)))
+def return_now(bucket: Any) -> None:
+    """Have a thread give back at once what is not to be spent any more."""
+    _look_later(bucket, bucket._now(), follows=False)
+
+
+def _look_later(bucket: Any, when: int, *, follows: bool) -> bool:
+    """Have a thread look at a bucket; return False if there can be none: what is held runs out."""
+    key = os.getpid(), id(bucket._source), id(bucket._clock)
+    while True:
+        returner = _returners.get(key)
+        if returner is None:
+            made = _Returner(key, bucket)
+            returner = _returners.setdefault(key, made)
+            if returner is made:
+                made.add(bucket, when, follows=follows)  # before it begins, or it would end at once
+                return made.start()
+        if returner.add(bucket, when, follows=follows):
+            return True
 
 
 class _Returner:
-    """The thread that gives back leases which go by one clock."""
+    """The thread that gives back the leases of one client, by one clock; it ends with the last."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._news: SimpleQueue[tuple[int, Any]] = SimpleQueue()  # whose `put` any handler may call
+    def __init__(self, key: Any, bucket: Any) -> None:
+        self._key = key
+        self._clock = bucket._clock
+        self._source = bucket._source  # so that the key means no other one
+        self._news: SimpleQueue[_Item | Event] = SimpleQueue()  # whose `put` any handler may call
         self._sleeper: ThreadSleeper | None = None
         self._order = itertools.count()
-        Thread(target=self._run, name="rate_limiter leases", daemon=True).start()
 
-    def add(self, bucket: Any, until: int) -> None:
-        """Have a bucket's lease given back at `until`."""
-        self._news.put((until, ref(bucket)))
+    def start(self) -> bool:
+        """Begin, and tell whether there is a thread: not at the end of a process."""
+        try:
+            Thread(target=self._run, name="rate_limiter leases", daemon=True).start()
+        except RuntimeError:
+            self._leave()
+            return False
+        return True
+
+    def add(self, bucket: Any, when: int, *, follows: bool) -> bool:
+        """Have it look at a bucket; return False if it may have ended meanwhile."""
+        return self._tell((when, next(self._order), bucket, follows))
+
+    def give_all_back(self) -> Event:
+        """Have it give everything back now; return what is set when that is done."""
+        done = Event()
+        if not self._tell(done):
+            done.set()
+        return done
+
+    def _tell(self, news: _Item | Event) -> bool:
+        self._news.put(news)
         if self._sleeper is not None:
             self._sleeper.wake()
+        return _returners.get(self._key) is self
+
+    def _leave(self) -> None:
+        """Let another one take its place; whoever tells it something sees that."""
+        if _returners.get(self._key) is self:
+            del _returners[self._key]
 
     def _run(self) -> None:
-        leases: list[tuple[int, int, Any]] = []
+        leases: list[_Item] = []
+        try:
+            while True:
+                self._serve(leases)
+                self._leave()
+                if self._news.empty():
+                    return
+        finally:
+            self._leave()
+            for _, _, bucket, _ in leases:  # a clock of the user's has failed
+                bucket._held.watched = False
+
+    def _serve(self, leases: list[_Item]) -> None:
+        """Give leases back as their time comes, until there is none."""
         while True:
             self._sleeper = ThreadSleeper()
-            self._collect(leases, wait=not leases)
-            if leases and leases[0][0] > self._clock.now():
+            self._collect(leases)
+            if not leases:
+                return
+            if leases[0][0] > self._clock.now():
                 self._clock.sleep(self._sleeper, leases[0][0])
             while leases and leases[0][0] <= self._clock.now():
-                until, _, bucket = heapq.heappop(leases)
-                self._look_at(bucket(), until)
+                _look_at(heapq.heappop(leases))
 
-    def _look_at(self, bucket: Any, until: int) -> None:
-        """Give back what is left of a lease that is over, or look again when its successor is."""
-        if bucket is None:
-            return
-        held = bucket._held
-        held.watched = False  # before the look, so that a lease that follows is not missed
-        _give_back(bucket, until)
-        if held.until > until:
-            return_in_thread(bucket, held.until)
-
-    def _collect(self, leases: list[tuple[int, int, Any]], wait: bool) -> None:
-        """Take in what is new; wait for it if there is nothing else to do."""
+    def _collect(self, leases: list[_Item]) -> None:
+        """Take in what is new."""
         with suppress(Empty):
             while True:
-                until, bucket = self._news.get(block=wait)
-                heapq.heappush(leases, (until, next(self._order), bucket))
-                wait = False
+                news = self._news.get_nowait()
+                if isinstance(news, Event):
+                    _give_each_back(leases)
+                    news.set()
+                else:
+                    heapq.heappush(leases, news)
 
 
-def give_back_now(bucket: Any) -> None:
-    """Give back what is left of a bucket's lease."""
-    _give_back(bucket, None)
+def _look_at(item: _Item) -> None:
+    """Give back what is over of a bucket, and look again when the lease that follows is."""
+    _, _, bucket, follows = item
+    held = bucket._held
+    if follows:
+        held.watched = False  # before the look, so that a lease that follows is not missed
+    with suppress(Exception):  # whatever a client raises
+        give_back(bucket, early=False)
+    if follows and (until := held.holding.until) > bucket._now():
+        return_by_thread(bucket, until)
 
 
-def _give_back(bucket: Any, until: int | None) -> None:
-    question = bucket._returning(until)
-    if question is not None:
-        with suppress(BackendError):
-            bucket._store.ask(question)
+def _give_each_back(leases: list[_Item]) -> None:
+    for _, _, bucket, _ in leases:
+        try:
+            give_back(bucket, early=True)
+        except NoAnswer:  # nor would the next one get any
+            return
+        except Exception:  # noqa: BLE001, S112 - whatever a client raises
+            continue
+
+
+def give_back(bucket: Any, *, early: bool) -> None:
+    """Give back what is over, or all that a bucket holds.
+
+    Raises:
+        BackendError: It failed.
+    """
+    for question in bucket._over(early=early):
+        bucket._store.ask(question)
 
 
 @atexit.register
 def _give_all_back() -> None:
     """Give back what the process holds when it ends in the ordinary way."""
-    for bucket in list(_leased):
-        _give_back(bucket, None)
+    own = [returner for key, returner in list(_returners.items()) if key[0] == os.getpid()]
+    deadline = monotonic() + _PATIENCE
+    for done in [returner.give_all_back() for returner in own]:
+        done.wait(max(deadline - monotonic(), 0))
+
+
+def return_by_task(bucket: Any) -> None:
+    """Have a task give back what is left of leases when their time is over, or the loop ends."""
+    loops, loop = bucket._held.loops, get_running_loop()
+    if loop not in loops:
+        loops.add(loop)
+        in_background(_look_in_time(bucket, loop), rests=True)
+
+
+async def _look_in_time(bucket: Any, loop: Any) -> None:
+    held, sleeper, early = bucket._held, task_sleeper(), False
+    try:
+        while (until := held.holding.until) > bucket._now():
+            await bucket._clock.sleep_async(sleeper, until)
+    except CancelledError:  # by the end of the loop
+        early = True
+    finally:
+        held.loops.discard(loop)
+    await give_back_async(bucket, early=early)
+
+
+async def give_back_async(bucket: Any, *, early: bool) -> None:
+    """Do as `give_back` from a task; what fails runs out by itself."""
+    for question in bucket._over(early=early):
+        await shield(in_background(bucket._async_store.give_back(question)))
+
+
+def return_now_async(bucket: Any) -> None:
+    """Have a task give back at once what is not to be spent any more; else the next call does."""
+    if running_loop():
+        in_background(give_back_async(bucket, early=False))
