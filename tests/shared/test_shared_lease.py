@@ -18,6 +18,7 @@ from dict_store import AsyncDictTokenBucket, DictStore, DictTokenBucket
 from rate_limiter import (
     BackendError,
     BucketGroup,
+    KeyedRateLimiter,
     RateLimiter,
     RateLimitExceeded,
 )
@@ -413,6 +414,19 @@ def test_a_bucket_that_is_dropped_is_given_back(store, clock, level):
     clock.advance(0.5)
     eventually(lambda: level() == 100)
     eventually(lambda: dropped() is None)
+
+
+def test_key_of_a_bucket_with_a_lease_is_kept_as_long_as_that_is_spent(store, clock):
+    """P42: A limiter by key finds the lease that it has, instead of taking another one."""
+
+    def bucket_of(key):
+        return lease_of(DictTokenBucket(store, f"{key}", 100, 0.001, clock=clock), seconds=60)
+
+    limiters = KeyedRateLimiter(bucket_of, block=False)
+    for turn in range(100):
+        with limiters[turn % 10].acquire():
+            pass
+    assert len(store.questions) == 10
 
 
 @pytest.mark.parametrize("error", [BackendError("refused"), ReplyLost("lost"), KeyboardInterrupt()])

@@ -152,7 +152,10 @@ class SharedBucket(BaseBucket, ABC):
         return self._limits.use(actual, taken)
 
     def _full_in(self) -> int:
-        return 0 if self._fallback is None else self._fallback._full_in()
+        full = 0 if self._fallback is None else self._fallback._full_in()
+        # Whoever keeps buckets by key is to keep this one as long as its lease may be spent.
+        leased = 0 if self._held is None else self._held.latest().until - self._now()
+        return max(full, leased, 0)
 
     def _twin(self) -> Self:
         twin = object.__new__(type(self))
