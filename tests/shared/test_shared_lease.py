@@ -206,6 +206,21 @@ def test_what_could_not_be_given_back_runs_out(leased, store, level, clock):
     eventually(lambda: level() > before + 6)
 
 
+@pytest.mark.parametrize(("late", "given"), [(0, 9), (0.3, 6), (0.85, 0.5), (0.9, 0), (50, 0)])
+def test_what_is_given_back_late_has_run_out_since(store, clock, monkeypatch, late, given):
+    """P42: A process that was stopped adds no lease to a bucket that has become full meanwhile."""
+    leased = lease_of(DictTokenBucket(store, "bucket", 100, 10, clock=clock))
+    monkeypatch.setattr(type(leased), "_return_later", lambda *_: None)
+    assert leased.allow()
+    clock.advance(0.5 + late)
+    look = DictTokenBucket(store, "bucket", 100, 10, clock=clock)
+    look.allow(look.available_tokens)
+    questions = len(store.questions)
+    returning.give_back(leased, early=False)
+    assert len(store.questions) - questions == (given > 0)
+    assert look.available_tokens == given
+
+
 def test_server_that_does_not_answer_holds_up_its_own_leases_alone(clock):
     """P42: Leases of one client are given back whatever another client's server does."""
     hanging, well = DictStore(), DictStore()

@@ -25,7 +25,7 @@ from ..clock import nanoseconds
 from ..units import number_of
 from .lease import Lease
 from .limits import OneLimit, restated
-from .store import Answer, Charges, Limit
+from .store import MICROSECOND, Answer, Charges, Limit
 
 __all__ = ["Held", "Holding", "No", "lines_tear"]
 
@@ -91,14 +91,17 @@ class Holding:
         self.asker: object = None
 
     def take_back(self, now: int, *, early: bool) -> int:
-        """Return the units to give back, if their time is over or it is early.
+        """Return the units to give back, if their time is over or it is early; they are not held.
 
-        From now on they are not held.
+        What has come in at the store since that time is not given back, but runs out. Else a
+        process that was stopped would add to a bucket that is full a lease that is as old.
         """
         left = 0
         # On one line, so that nothing comes in between.
         if early or now >= self.until: left = self.left; self.left = 0  # fmt: skip  # noqa: E701, E702
-        return left if self.forks == _forks else 0
+        late = max(now - self.until, 0)
+        run_out = -(-late * self.limit.terms.scale // MICROSECOND)
+        return max(left - run_out, 0) if self.forks == _forks else 0
 
 
 class Held:
