@@ -19,6 +19,7 @@ from rate_limiter import (
     BackendError,
     BucketGroup,
     KeyedRateLimiter,
+    Level,
     RateLimiter,
     RateLimitExceeded,
 )
@@ -585,6 +586,63 @@ def test_configure_between_the_cost_and_its_question_asks_without_a_lease(
     assert asked() == ["take"]
 
 
+CHANGES = {
+    "pause": lambda bucket: bucket.pause(60),
+    "reset": lambda bucket: bucket._reset(),
+    "refund": lambda bucket: bucket.refund(5),
+    "resume": lambda bucket: bucket.resume(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_what_a_lease_was_taken_from_gives_it_back_before(leased, asked, level, change):
+    """P36, P42: A process hears of what it does to its bucket by itself."""
+    assert leased.allow(3)
+    CHANGES[change](leased)
+    assert asked()[:2] == ["lease", "correct"]
+    assert leased.allow() is (change != "pause")
+
+
+@pytest.mark.parametrize("change", ["refund", "reset"])
+def test_change_what_was_refused_forgets_the_refusal(leased, change):
+    """P36, P42: A process does not say no after it has given tokens back by itself."""
+    assert leased.allow(100)
+    assert not leased.allow(2)
+    CHANGES[change](leased)
+    assert leased.allow(2)
+
+
+@pytest.mark.parametrize("back", ["refund", "settle", "cancel"])
+def test_give_tokens_back_forgets_the_refusal(leased, back):
+    """P36, P42: Nor does it after it has given back what it had taken."""
+    with RateLimiter(leased, block=False).acquire(50) as permit:
+        reservation = leased.reserve(50)
+    assert not leased.allow(2)
+    changes = {
+        "refund": permit.refund,
+        "settle": lambda: permit.settle(40),
+        "cancel": reservation.cancel,
+    }
+    changes[back]()
+    assert leased.allow(2)
+
+
+def test_pause_gives_back_a_lease_that_was_asked_for_before(store, clock):
+    """P36: The answer to what was asked before a pause may come after that of the pause."""
+    bucket = lease_of(AsyncDictTokenBucket(store, "bucket", 100, 10, clock=clock))
+
+    async def main():
+        asking = asyncio.create_task(bucket.allow())
+        await asyncio.sleep(0)
+        await bucket.pause(60)
+        assert await asking
+        assert not await bucket.allow()
+        await bucket.resume()
+        assert await bucket.level == Level(100, 10, 1, 9.9, 0, 0)
+
+    asyncio.run(main())
+
+
 def test_configure_in_tasks_gives_a_lease_of_the_old_limit_back(store, clock, level):
     """P9: So it is in a task; outside of a loop, the next call does."""
     bucket = lease_of(AsyncDictTokenBucket(store, "bucket", 100, 10, clock=clock))
@@ -625,7 +683,7 @@ def test_fork_drops_the_lease_in_the_child(leased, store):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is nothing to fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.parametrize("change", ["close", "end", "configure", "task"])
+@pytest.mark.parametrize("change", ["close", "end", "configure", "pause", "task"])
 def test_fork_leaves_what_is_held_to_the_parent(leased, store, change):
     """P20: The child gives nothing back of what its parent spends."""
     assert leased.allow(1)
@@ -638,6 +696,7 @@ def test_fork_leaves_what_is_held_to_the_parent(leased, store, change):
             "close": lambda: returning.give_back(leased, early=True),
             "end": returning._give_all_back,
             "configure": lambda: leased.configure(capacity=50),
+            "pause": lambda: leased.pause(5),
             "task": lambda: asyncio.run(returning.give_back_async(leased, early=True)),
         }
         changes[change]()

@@ -104,6 +104,11 @@ class SharedBucket(BaseBucket, ABC):
         now = self._given_now()
         return [Question("correct", charges, now=now) for charges in self._held.take_back()]
 
+    def _forget_refusal(self) -> None:
+        """Ask again, for this process has given back what may be there now."""
+        if self._held is not None:
+            self._held.latest().no = None
+
     @abstractmethod
     def _return_later(self, until: int) -> None:
         """Have given back what is left of the lease that ends at a nanosecond."""

@@ -25,6 +25,7 @@ def cancelling(bucket: Any, reserved: Any) -> Flow[None]:
     try:
         for question in reserved._grant.undoing(bucket._limits, bucket._given_now()):
             yield from asking(bucket, question)
+            bucket._forget_refusal()
     except BackendError as error:
         reserved._note_failed_cancel(error)
         bucket._instead(error)
@@ -40,6 +41,7 @@ def correcting(bucket: Any, payment: Payment, used: Paid) -> Flow[None]:
             _note_uncorrected(bucket, error, payment, used)
             return
         payment.note(charges)  # beside what a handler has corrected meanwhile
+        bucket._forget_refusal()
     payment.update(used)
 
 

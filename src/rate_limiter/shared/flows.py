@@ -16,7 +16,7 @@ from ..clock import seconds, timeout_nanoseconds
 from ..exceptions import BackendError
 from ..rates import Number
 from ..source import Source
-from .leasing import decided, taking
+from .leasing import decided, dropping, taking
 from .line import LIFE, RENEWAL
 from .running import Admit, Flow, Sleep
 from .store import MICROSECOND, NOWHERE, Charges, Question
@@ -152,14 +152,20 @@ def reserving(bucket: Any, tokens: Tokens, timeout: Number | None) -> Flow[Grant
 def changing(
     bucket: Any, operation: str, charges: Charges, length: int, instead: Callable[[Any], object]
 ) -> Flow[None]:
-    """Change the bucket in one step; `instead` does the same to what stands in for it."""
+    """Change the bucket in one step; `instead` does the same to what stands in for it.
+
+    A lease is given back before, and so is what others have got of one meanwhile: the process hears
+    of what it does by itself.
+    """
     if not charges:
         return
+    yield from dropping(bucket)
     question = Question(operation, charges, length, now=bucket._given_now())
     try:
         yield from asking(bucket, question)
     except BackendError as error:
         instead(bucket._instead(error))
+    yield from dropping(bucket)
 
 
 def telling_when(bucket: Any, tokens: Tokens) -> Flow[float]:

@@ -13,7 +13,7 @@ from .store import MICROSECOND, NOWHERE, Answer, Question
 from .taken import Taken
 from .waiter import asking
 
-__all__ = ["decided", "taking"]
+__all__ = ["decided", "dropping", "taking"]
 
 
 def decided(bucket: Any, tokens: Tokens, taken: Taken) -> Admission | None:
@@ -72,6 +72,13 @@ def taking(bucket: Any, question: Question) -> Flow[Answer]:
     elif not answer.wait:
         bucket._return_later(holding.until)
     return answer
+
+
+def dropping(bucket: Any) -> Flow[None]:
+    """Give back all that is held, and forget a refusal."""
+    if bucket._held is not None:
+        bucket._held.drop()
+        yield from giving_over(bucket)
 
 
 def giving_over(bucket: Any) -> Flow[None]:
