@@ -4,7 +4,13 @@ import asyncio
 
 import pytest
 
-from rate_limiter import BackendError, BucketGroup, RateLimitExceeded
+from rate_limiter import (
+    BackendError,
+    BucketGroup,
+    RateLimiter,
+    RateLimitExceeded,
+    TokenBucket,
+)
 
 
 class Interrupted(BaseException):
@@ -266,3 +272,47 @@ def test_wait_whose_warning_is_an_error_gives_its_place_back(make_bucket):
     with pytest.raises(RuntimeWarning, match="blocks the event loop"):
         asyncio.run(main())
     assert bucket.level.waiting == 0
+
+
+def fail_after(clock, seconds):
+    """Make what a store does that hangs: nothing, until its client gives up."""
+
+    def fail(_):
+        clock.advance(seconds)
+        raise BackendError("no answer")
+
+    return fail
+
+
+@pytest.mark.parametrize(("rate", "admitted"), [(1 / 19, True), (1 / 33, False)])
+def test_wait_until_the_store_is_away_has_the_rest_of_its_timeout_left(
+    make_bucket, store, clock, rate, admitted
+):
+    """P31: A fallback that takes over a wait does not begin anew with its timeout."""
+    local = TokenBucket(1, rate, clock=clock)
+    local.allow()
+    bucket = make_bucket(1, 1 / 18, fallback=local)
+    bucket.allow()
+    limiter = RateLimiter(bucket, timeout=20)
+    fail = fail_after(clock, 1)
+    clock.events = [lambda: setattr(store, "ask", fail)]
+    if admitted:
+        with limiter.acquire() as permit:
+            assert permit.waited == pytest.approx(clock.elapsed)
+    else:
+        with pytest.raises(RateLimitExceeded):
+            limiter.acquire().__enter__()
+    assert clock.elapsed <= 20
+
+
+def test_reserve_from_a_store_that_hangs_has_the_rest_of_its_timeout_left(
+    make_bucket, store, clock
+):
+    """P31: So it is with tokens that are reserved for later."""
+    local = TokenBucket(1, 1, clock=clock)
+    local.allow()
+    bucket = make_bucket(fallback=local)
+    store.ask = fail_after(clock, 0.5)
+    with pytest.raises(RateLimitExceeded):
+        bucket.reserve(2, timeout=1.75)
+    assert bucket.reserve(2, timeout=1.75).delay == 1

@@ -64,7 +64,7 @@ def admitting(
         return 0.0, bucket, None
     question = Question("take", charges, _longest(longest, block), now=bucket._given_now())
     taken = Taken(bucket, tokens, charges, timeout if block else None)
-    leased = not block and bucket._held is not None
+    leased, waiter = not block and bucket._held is not None, None
     if leased and (known := decided(bucket, tokens, taken)):
         return known
     try:
@@ -78,9 +78,17 @@ def admitting(
         waiter = Waiter(bucket, taken, question, answer)
         yield from waiting(waiter, taken, deadline, waiter.told(source, tokens))
     except BackendError as error:
-        admission: Admission = yield Admit(bucket._instead(error), tokens, block, timeout, source)
-        return admission
+        spent = 0.0 if waiter is None else seconds(bucket._now() - asked)
+        rest = _rest(bucket, timeout, asked)
+        waited, *admitted = yield Admit(bucket._instead(error), tokens, block, rest, source)
+        return spent + waited, *admitted
     return seconds(bucket._now() - asked), bucket, taken.after(answer)
+
+
+def _rest(bucket: Any, timeout: Number | None, asked: int) -> Number | None:
+    """Return what is left of a timeout, in seconds: a fallback does not begin with all of it."""
+    longest, passed = timeout_nanoseconds(timeout), bucket._now() - asked
+    return timeout if longest is None or not passed else seconds(max(longest - passed, 0))
 
 
 def _longest(longest: int | None, block: bool) -> int:
@@ -136,15 +144,16 @@ def _left(bucket: Any, deadline: int | None) -> int:
 
 def reserving(bucket: Any, tokens: Tokens, timeout: Number | None) -> Flow[Grant | Any]:
     """Take tokens for later; return a grant, or a reservation of the fallback."""
+    asked = bucket._now()
     charges = bucket._charges(tokens, block=True)
     longest = _longest(timeout_nanoseconds(timeout), block=True)
     if not charges:
-        return Grant(charges, None, bucket._now())
+        return Grant(charges, None, asked)
     question = Question("take", charges, longest, claim=True, now=bucket._given_now())
     try:
         answer = yield from asking(bucket, question)
     except BackendError as error:
-        return bucket._instead(error).reserve(tokens, timeout)
+        return bucket._instead(error).reserve(tokens, _rest(bucket, timeout, asked))
     Taken(bucket, tokens, charges, timeout).refuse_if_not(answer)
     return Grant(charges, answer, bucket._instant(question))
 
