@@ -119,3 +119,24 @@ def test_ask_for_nothing_of_a_group_asks_nothing(make_bucket, make_async_bucket,
     assert reservation.delay == 0
     reservation.cancel()
     assert asked() == []
+
+
+def test_cancel_again_after_half_of_it_failed_gives_back_the_rest(make_bucket, store, clock):
+    """P29: A cancel of places and of what was charged beside them is two questions."""
+    one, two = make_bucket(10, 1, "one"), make_bucket(10, 0.001, "two")
+    group = BucketGroup(one=one, two=two)
+    one.allow(10)
+    reservation = group.reserve({"one": 5})
+    reservation.settle({"one": 5, "two": 2})
+    store.failures = [None, BackendError("refused")]
+    with pytest.raises(BackendError):
+        reservation.cancel()
+    assert two.available_tokens == 8
+    clock.advance(5)
+    assert one.allow(5)
+
+    reservation.cancel()
+
+    assert [one.available_tokens, two.available_tokens] == [0, pytest.approx(10)]
+    reservation.cancel()
+    assert one.available_tokens == 0

@@ -19,12 +19,13 @@ __all__ = ["cancelling", "correcting", "giving_back", "settling"]
 
 
 def cancelling(bucket: Any, reserved: Any) -> Flow[None]:
-    """Give a reservation back, once."""
+    """Give a reservation back, once; what had been before a failure is not given back again."""
     if not reserved._begin_cancel():
         return
     try:
         for question in reserved._grant.undoing(bucket._limits, bucket._given_now()):
             yield from asking(bucket, question)
+            reserved._grant.undone(question)
             bucket._forget_refusal()
     except BackendError as error:
         reserved._note_failed_cancel(error)

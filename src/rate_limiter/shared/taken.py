@@ -113,3 +113,9 @@ class Grant:
             Question("correct", beside, now=now),
         ]
         return [question for question in questions if question.charges]
+
+    def undone(self, question: Question) -> None:
+        """Note that a question has given back what it was about."""
+        for limit, _ in question.charges:
+            self._placed.discard(limit.key)
+            self.paid[limit.key] = Fraction(0)
