@@ -11,8 +11,9 @@ import redis.asyncio
 from servers import TIMEOUTS
 
 from rate_limiter import BackendError
-from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket, awaiting
+from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket, awaiting, blocking
 from rate_limiter.redis import client as client_module
+from rate_limiter.redis.asking import Broken
 from rate_limiter.redis.turns import ThreadTurns, _Turn
 from rate_limiter.shared.background import unfinished
 from rate_limiter.shared.failures import Refused, ReplyLost
@@ -219,3 +220,105 @@ def test_find_a_connection_that_the_server_has_ended_takes_another_from_a_task(
             assert not ended
 
     asyncio.run(main())
+
+
+class Credentials(redis.CredentialProvider):
+    """What an application tells its client, until the cloud that it asks is away."""
+
+    away = False
+
+    def get_credentials(self):
+        if self.away:
+            raise LookupError("no token from the cloud")
+        return ("default", "any word will do")
+
+
+@pytest.mark.parametrize("sending", [False, True])
+def test_fail_to_tell_the_password_is_a_failed_call(redis_server, name, monkeypatch, sending):
+    """P31, P39: Whatever an application's own code raises while a client connects, is one."""
+    credentials = Credentials()
+    options = {"host": redis_server.host, "port": redis_server.port, **TIMEOUTS}
+    with redis.Redis(**options, credential_provider=credentials) as client:
+        bare = RedisTokenBucket(client, name, 2, 0.001)
+        bucket = RedisTokenBucket(client, name, 2, 0.001, fallback="deny")
+        assert bare.allow()
+        credentials.away = True
+        client.connection_pool.disconnect()
+        if sending:  # a connection that is made anew when something is sent
+            pool = client.connection_pool
+            monkeypatch.setattr(pool, "get_connection", lambda *_: pool.make_connection())
+            monkeypatch.setattr(pool, "release", lambda _: None)
+        with pytest.raises(BackendError) as failure:
+            bare.allow()
+        assert isinstance(failure.value.__cause__, LookupError)
+        assert not bucket.allow()
+        monkeypatch.undo()
+        credentials.away = False
+        assert bare.allow()
+
+
+@pytest.mark.parametrize("sending", [False, True])
+def test_fail_to_tell_the_password_from_a_task_is_a_failed_call(
+    redis_server, name, monkeypatch, sending
+):
+    """P31, P39: The same for tasks."""
+    credentials = Credentials()
+    options = {"host": redis_server.host, "port": redis_server.port, **TIMEOUTS}
+
+    async def main():
+        async with redis.asyncio.Redis(**options, credential_provider=credentials) as client:
+            bare = AsyncRedisTokenBucket(client, name, 2, 0.001)
+            bucket = AsyncRedisTokenBucket(client, name, 2, 0.001, fallback="deny")
+            assert await bare.allow()
+            credentials.away = True
+            await client.connection_pool.disconnect()
+            if sending:
+                pool = client.connection_pool
+
+                async def get_connection(*_):
+                    return pool.make_connection()
+
+                async def release(_):
+                    pass
+
+                monkeypatch.setattr(pool, "get_connection", get_connection)
+                monkeypatch.setattr(pool, "release", release)
+            with pytest.raises(BackendError) as failure:
+                await bare.allow()
+            assert isinstance(failure.value.__cause__, LookupError)
+            assert not await bucket.allow()
+            monkeypatch.undo()
+            credentials.away = False
+            assert await bare.allow()
+
+    asyncio.run(main())
+
+
+def test_fail_in_the_code_of_an_application_amid_a_call_of_a_cluster_is_a_failed_call():
+    """P29: What a cluster's client had sent by then is unknown."""
+
+    class Cluster:
+        def __init__(self, execute):
+            self.execute_command = execute
+
+        def get_node_from_key(self, _):
+            return None
+
+    def execute(*_, **__):
+        raise LookupError("no token from the cloud")
+
+    async def execute_async(*_, **__):
+        raise LookupError("no token from the cloud")
+
+    async def initialize():
+        pass
+
+    blocks = object.__new__(blocking._ClusterStore)
+    blocks._client = Cluster(execute)
+    with pytest.raises(Broken):
+        blocks._execute((b"EVALSHA", b"sha", b"1", b"key"))
+    awaits = object.__new__(awaiting._ClusterStore)
+    awaits._client = Cluster(execute_async)
+    awaits._client.initialize = initialize
+    with pytest.raises(Broken):
+        asyncio.run(awaits._execute((b"EVALSHA", b"sha", b"1", b"key")))

@@ -34,8 +34,12 @@ class Asking:
         return not is_answer(error) or "ReadOnlyError" in type(error).__name__
 
     def _breaks(self, error: BaseException) -> bool:
-        """Tell whether an error after something was sent leaves open what has been done."""
-        return isinstance(error, self._failures) and not is_answer(error)
+        """Tell whether an error after something was sent leaves open what has been done.
+
+        It need not be the client's own: what an application gives it may raise anything, such as
+        for its password when the connection is made anew.
+        """
+        return isinstance(error, Exception) and not is_answer(error)
 
     @staticmethod
     def _raise_shortage(error: BaseException) -> None:

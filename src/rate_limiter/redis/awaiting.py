@@ -169,7 +169,7 @@ class _PoolStore(_AwaitingStore):
         except self._failures as error:
             self._raise_shortage(error)
             raise
-        except RuntimeError as error:
+        except Exception as error:  # what an application gives a client, such as for its password
             raise failure_of(error, sent=False) from error
         finally:
             AT_ONCE.reset(spared)
@@ -330,7 +330,7 @@ class _ClusterStore(_AwaitingStore):
                 await _drop(connection)
         try:
             return await self._client.execute_command(name.decode(), *arguments, target_nodes=node)
-        except self._failures as error:
+        except Exception as error:
             self._raise_shortage(error)
             if self._breaks(error):
                 raise Broken from error

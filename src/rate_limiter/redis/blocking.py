@@ -104,6 +104,8 @@ class _PoolStore(_BlockingStore):
         except self._failures as error:
             self._raise_shortage(error)
             raise
+        except Exception as error:  # what an application gives a client, such as for its password
+            raise failure_of(error, sent=False) from error
         finally:
             AT_ONCE.reset(spared)
 
@@ -126,7 +128,7 @@ class _ClusterStore(_BlockingStore):
         try:
             node = self._client.get_node_from_key(command[3])
             return self._client.execute_command(name.decode(), *arguments, target_nodes=node)
-        except self._failures as error:
+        except Exception as error:
             self._raise_shortage(error)
             if self._breaks(error):
                 raise Broken from error
