@@ -2,7 +2,9 @@
 
 import pytest
 from dict_store import AsyncDictTokenBucket, DictStore, DictTokenBucket
+from leases import lease_of
 
+from rate_limiter.shared import holding
 from rate_limiter.testing import ManualClock
 
 
@@ -71,3 +73,21 @@ def asked(store):
         return operations
 
     return asked
+
+
+@pytest.fixture
+def untraced(monkeypatch):
+    """Let leases decide also while coverage is measured, which is by a tracer."""
+    monkeypatch.setattr(holding, "gettrace", lambda: None)
+
+
+@pytest.fixture
+def leased(store, clock):
+    """Make a bucket of a hundred tokens with leases of ten for half a second."""
+    return lease_of(DictTokenBucket(store, "bucket", 100, 10, clock=clock))
+
+
+@pytest.fixture
+def level(store, clock):
+    """Tell how many tokens the store has."""
+    return lambda: DictTokenBucket(store, "bucket", 100, 10, clock=clock).available_tokens

@@ -156,7 +156,8 @@ class Held:
         gets; see `drop_again`.
         """
         dropped, self.holding = self.latest(), Holding(self._limits.limit)
-        self._over.append(dropped)
+        if dropped.left > 0:
+            self._over.append(dropped)
         return dropped.left > 0
 
     def drop_again(self, holding: Holding) -> None:

@@ -187,7 +187,7 @@ def _restated(limit: Limit, old: Limit, units: int) -> tuple[Limit, int]:
     if limit is old:
         return old, units
     converted = limit.terms.restated(units, old.terms)
-    return (limit, converted) if limit.terms.countable(converted) else (old, units)
+    return (limit, converted) if limit.terms.countable(abs(converted)) else (old, units)
 
 
 def name_bytes(name: str | bytes) -> bytes:
