@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from processes import Child, in_child
+from processes import PATIENCE, Child, in_child
 
 from rate_limiter import BackendError
 from rate_limiter.sqlite import SQLiteTokenBucket
@@ -67,6 +67,59 @@ def test_fork_while_threads_ask_hangs_nobody(make_bucket, is_whole):
     assert written == b"+" * 25
     assert bucket.available_tokens == 100_000 - len(granted) - 25
     assert is_whole()
+
+
+def test_threads_that_fork_at_once_hang_nobody(make_bucket, is_whole):
+    """P20: Each thread that forks lets go of what it has acquired itself."""
+    bucket = make_bucket(100_000, 0.001)
+    assert bucket.allow()
+    written = []
+
+    def fork():
+        written.extend(in_child(answer(bucket)) for _ in range(15))
+
+    threads = [threading.Thread(target=fork, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    asking = threading.Thread(target=bucket.allow, daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    assert not asking.is_alive()
+    assert written == [b"+"] * 45
+    assert bucket.available_tokens == 100_000 - 47
+    assert is_whole()
+
+
+def test_handler_that_forks_amid_a_fork_lets_go_of_its_own(make_bucket):
+    """P20: A fork within the hooks of another releases no more and no less than it acquired."""
+    bucket = make_bucket(5, 0.001)
+    assert bucket.allow()
+    before_fork()
+    assert in_child(answer(bucket)) == b"+"
+    assert is_held(bucket)
+    after_in_parent()
+    assert not is_held(bucket)
+    assert bucket.allow()
+    after_in_parent()  # a hook without a fork, which has nothing to let go of
+    assert not is_held(bucket)
+
+
+def is_held(bucket):
+    """Tell whether another thread would have to wait for its turn."""
+    free = []
+
+    def look():
+        turn = bucket._store.turn
+        free.append(turn.acquire(blocking=False))
+        if free[0]:
+            turn.release()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    looking.join()
+    return not free[0]
 
 
 def amid_a_decision(bucket):
@@ -168,7 +221,7 @@ def test_fork_past_python_amid_a_decision_is_refused(run_script):
 
 def test_fork_does_not_wait_for_a_thread_that_is_stuck(make_bucket, monkeypatch):
     """P20: A thread that a debugger has stopped holds up no fork for long."""
-    monkeypatch.setattr("rate_limiter.sqlite.store._FORKING", 0.05)
+    monkeypatch.setattr("rate_limiter.sqlite.opened._WAIT", 0.05)
     bucket = make_bucket(3, 0.001)
     assert bucket.allow()
 
@@ -222,7 +275,7 @@ def test_hook_of_a_child_leaves_what_a_thread_was_amid(path, clock):
     bucket = SQLiteTokenBucket(path, "b", 3, 0.001, busy_timeout=1, clock=clock)
     assert bucket.allow()
     end = amid_a_decision(bucket)
-    store.after_in_child()
+    store.after_in_child(prepared=False)
     with pytest.raises(BackendError, match="forked while another thread"):
         bucket.allow()
     end()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from threading import RLock
+from itertools import compress
+from operator import methodcaller
+from threading import RLock, local
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -21,7 +23,22 @@ _KEPT = 4  # files that stay open without a bucket: a program may make its bucke
 _stores: WeakValueDictionary[tuple[str, float], SQLiteStore] = WeakValueDictionary()
 _recent: deque[SQLiteStore] = deque(maxlen=_KEPT)
 _making = RLock()
-_forking: list[SQLiteStore] = []
+_WAIT = 2.0  # the most seconds for which a fork waits until a decision has ended
+_release = methodcaller("release")
+
+
+class _Forks(local):
+    """The forks that this thread is amid: a signal handler may fork amid a fork.
+
+    Attributes:
+        held: What each has acquired; other threads may fork at the same time.
+    """
+
+    def __init__(self) -> None:
+        self.held: list[list[Any]] = []
+
+
+_forks = _Forks()
 
 
 def store_at(path: Path, timeout: Number) -> SQLiteStore:
@@ -66,25 +83,46 @@ def _seconds(timeout: Number) -> float:
 
 def before_fork() -> None:
     """Close all files, when nobody is amid a decision."""
-    _forking[:] = [store for ref in _stores.valuerefs() if (store := ref()) is not None]
-    for store in _forking:
-        store.before_fork()
+    held: list[Any] = []
+    _forks.held.append(held)
+    _hold(_making, held)  # so that nobody is amid a decision on a file that comes up meanwhile
+    for store in _present():
+        if _hold(store.turn, held):
+            store.close()
+
+
+def _hold(lock: Any, held: list[Any]) -> bool:
+    """Acquire a lock, note it, and return True; do without it if that takes too long."""
+    # Acquired and noted by one call into C, so that no interrupt leaves it acquired for good.
+    held.extend(compress([lock], map(lock.acquire, [True], [_WAIT])))
+    return lock in held
 
 
 def after_in_parent() -> None:
     """Let the parent go on."""
-    for store in _forking:
-        store.after_in_parent()
-    _forking.clear()
+    _let_go()
 
 
 def after_in_child() -> None:
     """Let the child go on, without what other threads have left."""
     global _making  # noqa: PLW0603 - another thread may have had it
-    _making = RLock()
-    for store in [store for ref in _stores.valuerefs() if (store := ref()) is not None]:
-        store.after_in_child()
-    _forking.clear()
+    held = _let_go()
+    if _making not in held:
+        _making = RLock()
+    for store in _present():
+        store.after_in_child(prepared=store.turn in held)
+
+
+def _let_go() -> list[Any]:
+    """Release what this thread has acquired for a fork, and return it."""
+    held = _forks.held.pop() if _forks.held else []  # empty if it was forked in C
+    list(map(_release, held))  # one call into C as well
+    return held
+
+
+def _present() -> list[SQLiteStore]:
+    """Return the stores that somebody has."""
+    return [store for ref in _stores.valuerefs() if (store := ref()) is not None]
 
 
 # A system without it cannot fork; `dict` takes the same keywords, and does nothing with them.

@@ -26,7 +26,6 @@ _LOOKED = 100_000  # microseconds between two looks at whether the file is still
 _HEEDED = 16  # questions of which one heeds the line at first; a longer wait heeds it every time
 _REMEMBERED = 1000  # values
 _TRIES = 40  # for each second of waiting, of about a thousand that there is time for
-_FORKING = 2.0  # the most seconds for which a fork waits until a decision has ended
 
 
 class SQLiteStore:
@@ -38,6 +37,7 @@ class SQLiteStore:
 
     Attributes:
         inside: Whether a thread has its turn; only a hint.
+        turn: The lock of the thread that has its turn; a fork acquires it.
     """
 
     def __init__(self, path: str, timeout: float) -> None:
@@ -46,14 +46,13 @@ class SQLiteStore:
         self._timeout = timeout
         self._enough = timeout * _TRIES  # tries; a process that gets no processor has not waited
         self._line = Line(path)
-        self._turn = RLock()
+        self.turn = RLock()
         self._database: Database | None = None
         self._look_at = 0
         self._asked = 0
         self._written: dict[bytes, str] = {}  # by key, what this process has written last
         self._alone = False  # whether nobody else seems to have written since
         self._waiting: set[Turn] = set()
-        self._prepared = False  # for a fork
         self._left: Database | None = None  # in use by another thread when this process was forked
         self._worker: ThreadPoolExecutor | None = None
 
@@ -107,7 +106,7 @@ class SQLiteStore:
 
     def _try(self, question: Question) -> Answer | None:
         """Return the answer; None if somebody else has the file."""
-        with self._turn:
+        with self.turn:
             self.inside, database, up = True, self._database, uptime_ns() // MICRO
             try:
                 if database is None or database.connection.in_transaction or up >= self._look_at:
@@ -222,7 +221,7 @@ class SQLiteStore:
         if database is not None and interrupted:
             database.close()
         elif not is_busy(error):
-            self._close()
+            self.close()
             raise failure_of(error) from error
 
     def _give_up(self, database: Database | None) -> None:
@@ -231,7 +230,7 @@ class SQLiteStore:
             try:
                 database.roll_back()
             except sqlite3.Error:
-                self._close()
+                self.close()
 
     def _copy_log(self, database: Database) -> None:
         """Copy the log while nobody else writes; if that fails, it is done another time."""
@@ -246,37 +245,33 @@ class SQLiteStore:
             self._waiting.discard(turn)
             turn.end()
 
-    def _close(self) -> None:
+    # SQLite must not be carried across a fork: the child would take the parent's locks for its
+    # own. So the file is closed before, and opened again by whoever asks next (P20, P41).
+
+    def close(self) -> None:
+        """Close the file; for whoever has its turn."""
         database, self._database = self._database, None
         if database is not None:
             database.close()
 
-    # SQLite must not be carried across a fork: the child would take the parent's locks for its
-    # own. So the file is closed before, and opened again by whoever asks next (P20, P41).
+    def after_in_child(self, prepared: bool) -> None:
+        """Go on, without what other threads have left.
 
-    def before_fork(self) -> None:
-        """Wait until nobody is in the midst of a decision, and close the file."""
-        self._prepared = self._turn.acquire(timeout=_FORKING)
-        if self._prepared:
-            self._close()
-
-    def after_in_parent(self) -> None:
-        """Go on."""
-        if self._prepared:
-            self._prepared = False
-            self._turn.release()
-
-    def after_in_child(self) -> None:
-        """Go on, without what other threads have left."""
-        if self._prepared:
-            self.after_in_parent()
-        elif self._turn.acquire(blocking=False):  # it was forked in C, while nobody was asking
-            self._close()
-            self._turn.release()
-        else:
-            self._turn, self._left, self._database = RLock(), self._database, None
+        Args:
+            prepared: Whether the file was closed before the fork, when nobody was asking.
+        """
+        if not prepared:
+            self._close_unprepared()
         self._worker = None
         self.inside = False
         for turn in list(self._waiting):
             turn.end()
         self._waiting.clear()
+
+    def _close_unprepared(self) -> None:
+        """Close what was forked in C, or while a thread had its turn for long."""
+        if self.turn.acquire(blocking=False):
+            self.close()
+            self.turn.release()
+        else:
+            self.turn, self._left, self._database = RLock(), self._database, None
