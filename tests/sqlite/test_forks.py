@@ -1,5 +1,7 @@
 """Forks at any moment: SQLite is carried across none (P20, P41)."""
 
+import gc
+import os
 import sys
 import threading
 import time
@@ -9,7 +11,13 @@ from processes import PATIENCE, Child, in_child
 
 from rate_limiter import BackendError
 from rate_limiter.sqlite import SQLiteTokenBucket
-from rate_limiter.sqlite.opened import after_in_child, after_in_parent, before_fork, store_at
+from rate_limiter.sqlite.opened import (
+    _recent,
+    after_in_child,
+    after_in_parent,
+    before_fork,
+    store_at,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
@@ -104,6 +112,30 @@ def test_handler_that_forks_amid_a_fork_lets_go_of_its_own(make_bucket):
     assert bucket.allow()
     after_in_parent()  # a hook without a fork, which has nothing to let go of
     assert not is_held(bucket)
+
+
+def test_child_that_closes_all_files_keeps_those_that_it_opens(make_bucket, held):
+    """P20: A daemon closes what it inherited, and no number is closed or used by mistake later."""
+    bucket = make_bucket(5, 0.001)
+    assert bucket.allow()
+
+    def daemon(write):
+        os.closerange(3, 256)
+        files = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
+        assert bucket.allow()
+        gc.collect()
+        assert {os.readlink(f"/proc/self/fd/{file}") for file in files} == {os.devnull}
+
+    in_child(daemon)
+    let_go = held()
+    waiting = threading.Thread(target=bucket.allow)
+    waiting.start()
+    time.sleep(0.03)  # it is in line then
+    child = Child(daemon)
+    let_go()
+    waiting.join()
+    assert child.wait() == 0
+    assert bucket.available_tokens == 1.0
 
 
 def is_held(bucket):
@@ -278,6 +310,27 @@ def test_hook_of_a_child_leaves_what_a_thread_was_amid(path, clock):
     store.after_in_child(prepared=False)
     with pytest.raises(BackendError, match="forked while another thread"):
         bucket.allow()
+    end()
+
+
+def test_file_that_a_thread_was_amid_is_never_closed_in_the_child(path, clock, monkeypatch):
+    """P20: When nobody has the bucket any more, its file is not closed by a number that is gone."""
+    monkeypatch.setattr("rate_limiter.sqlite.opened._WAIT", 0.05)
+    bucket = SQLiteTokenBucket(path, "b", 3, 0.001, clock=clock)
+    assert bucket.allow()
+
+    def daemon(write):
+        nonlocal bucket
+        os.closerange(3, 256)
+        files = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
+        bucket = None
+        _recent.clear()
+        gc.collect()
+        for file in files:
+            os.close(file)  # raises if somebody has closed it
+
+    end = amid_a_decision(bucket)
+    in_child(daemon)
     end()
 
 

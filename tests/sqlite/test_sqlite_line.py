@@ -1,11 +1,12 @@
 """The line in front of a file: fair, and held up by nobody who is dead or stopped (P38)."""
 
+import os
 import signal
 import sys
 import time
 
 import pytest
-from processes import Child
+from processes import Child, in_child
 
 from rate_limiter.sqlite.line import Line, Turn, locks_of_files
 
@@ -86,6 +87,31 @@ def test_line_on_a_system_without_locks_is_done_without(path, monkeypatch):
     line.reopen()
     assert not line.has_first()
     assert not path.with_name("limits.db-line").exists()
+
+
+def test_first_that_leaves_is_first_no_more_though_a_child_has_the_file(line):
+    """P38: What a child has inherited holds up nobody once its parent has left the line."""
+    turn = Turn(line)
+    turn.move_up()
+    inherited = os.dup(turn._file.fileno())
+    assert line.has_first()
+    turn.end()
+    assert not line.has_first()
+    os.close(inherited)
+
+
+def test_first_stays_first_when_its_child_leaves(line):
+    """P20: A child leaves the line of its parent to it."""
+    turn = Turn(line)
+    turn.move_up()
+
+    def leave(write):
+        turn.end_in_child()
+        assert not turn.first
+
+    in_child(leave)
+    assert line.has_first()
+    turn.end()
 
 
 def test_first_in_line_is_let_in_by_a_process_that_never_stops(make_bucket, path):

@@ -43,6 +43,7 @@ SWEPT: Final = 128
 COPIED: Final = 1000
 """Writes between two times that the log is copied into the database."""
 _NOTED = 60 * 10**6  # microseconds between the instants that are noted
+_forsaken: list[sqlite3.Connection] = []
 
 
 def open_database(path: str) -> Database:
@@ -234,3 +235,11 @@ class Database:
     def close(self) -> None:
         """Close the file; a transaction is rolled back."""
         self._closing()
+
+    def forsake(self) -> None:
+        """Leave the file open for good, as a thread that is no more was in the midst of using it.
+
+        Nobody knows any more whose files the numbers are that SQLite would close.
+        """
+        self._closing.detach()
+        _forsaken.append(self.connection)

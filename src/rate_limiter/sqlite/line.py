@@ -9,6 +9,7 @@ first, nobody else tries; it gets the lock as soon as it is free (P38).
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any
 
@@ -52,8 +53,8 @@ class _Opened:
 class Line:
     """The file beside a database.
 
-    Where there is none, as it cannot be made, callers try as they come. A fork may share it, for
-    what is locked here is unlocked at once and keeps nobody out.
+    Where there is none, as it cannot be made or locked, callers try as they come. It is closed
+    before a fork: a child that closes all files would later close somebody else's by its number.
 
     Args:
         path: The path of the database.
@@ -80,6 +81,10 @@ class Line:
         """Open the file anew, as somebody may have removed it together with the database."""
         self._file = self.open()
 
+    def close(self) -> None:
+        """Close the file, and do without it until it is opened anew."""
+        self._file = None
+
     def has_first(self) -> bool:
         """Tell whether somebody is first in line, so that others should not try."""
         file = self._file
@@ -89,7 +94,7 @@ class Line:
             _LOCKS.flock(file, _LOCKS.LOCK_SH | _LOCKS.LOCK_NB)
         except BlockingIOError:
             return monotonic() >= self._passed_until
-        _LOCKS.flock(file, _LOCKS.LOCK_UN)
+        _unlock(file)
         return False
 
     def let_pass(self) -> None:
@@ -135,4 +140,16 @@ class Turn:
 
     def end(self) -> None:
         """Leave the line."""
+        file = self._file
+        if file is not None:
+            _unlock(file)  # not only closed, as a child may have it open as well
+        self.end_in_child()
+
+    def end_in_child(self) -> None:
+        """Leave the line to the parent, which may be first in it."""
         self.first, self._file = False, None
+
+
+def _unlock(file: _Opened) -> None:
+    with suppress(OSError):
+        _LOCKS.flock(file, _LOCKS.LOCK_UN)

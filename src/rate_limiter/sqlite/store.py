@@ -53,7 +53,7 @@ class SQLiteStore:
         self._written: dict[bytes, str] = {}  # by key, what this process has written last
         self._alone = False  # whether nobody else seems to have written since
         self._waiting: set[Turn] = set()
-        self._left: Database | None = None  # in use by another thread when this process was forked
+        self._forsaken = False  # whether a thread was asking when this process was forked
         self._worker: ThreadPoolExecutor | None = None
 
     def ask(self, question: Question) -> Answer:
@@ -137,7 +137,7 @@ class SQLiteStore:
         if database is not None and not database.connection.in_transaction and database.is_there():
             return database
         self._leave()
-        if self._left is not None:
+        if self._forsaken:
             raise failed(
                 "this process was forked while another thread was asking, and not by Python's "
                 "os.fork; fork before the first question, or start processes by spawn"
@@ -249,7 +249,8 @@ class SQLiteStore:
     # own. So the file is closed before, and opened again by whoever asks next (P20, P41).
 
     def close(self) -> None:
-        """Close the file; for whoever has its turn."""
+        """Close the files; for whoever has its turn."""
+        self._line.close()
         database, self._database = self._database, None
         if database is not None:
             database.close()
@@ -264,8 +265,9 @@ class SQLiteStore:
             self._close_unprepared()
         self._worker = None
         self.inside = False
+        self._line.close()
         for turn in list(self._waiting):
-            turn.end()
+            turn.end_in_child()
         self._waiting.clear()
 
     def _close_unprepared(self) -> None:
@@ -274,4 +276,7 @@ class SQLiteStore:
             self.close()
             self.turn.release()
         else:
-            self.turn, self._left, self._database = RLock(), self._database, None
+            self.turn, self._forsaken, database = RLock(), True, self._database
+            self._database = None
+            if database is not None:
+                database.forsake()
