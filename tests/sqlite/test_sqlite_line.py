@@ -1,5 +1,6 @@
 """The line in front of a file: fair, and held up by nobody who is dead or stopped (P38)."""
 
+import errno
 import os
 import signal
 import sys
@@ -87,6 +88,26 @@ def test_line_on_a_system_without_locks_is_done_without(path, monkeypatch):
     line.reopen()
     assert not line.has_first()
     assert not path.with_name("limits.db-line").exists()
+
+
+class NoLocks:
+    """What a file system without locks does to a call of flock."""
+
+    LOCK_SH = LOCK_EX = LOCK_NB = LOCK_UN = 0
+
+    def flock(self, *_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_line_on_a_file_system_without_locks_is_done_without(line, make_bucket, monkeypatch):
+    """P41: A file that cannot be locked is as good as none, and no call hears of it."""
+    bucket, turn, early = make_bucket(100, 0.001), Turn(line), Turn(line)
+    early.move_up()
+    monkeypatch.setattr("rate_limiter.sqlite.line._LOCKS", NoLocks())
+    early.end()
+    turn.move_up()
+    assert (turn.first, line.has_first()) == (False, False)
+    assert [bucket.allow() for _ in range(48)] == [True] * 48
 
 
 def test_first_that_leaves_is_first_no_more_though_a_child_has_the_file(line):

@@ -94,6 +94,9 @@ class Line:
             _LOCKS.flock(file, _LOCKS.LOCK_SH | _LOCKS.LOCK_NB)
         except BlockingIOError:
             return monotonic() >= self._passed_until
+        except OSError:  # a file system without locks
+            self.close()
+            return False
         _unlock(file)
         return False
 
@@ -134,7 +137,7 @@ class Turn:
         if file is not None:
             try:
                 _LOCKS.flock(file, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
-            except BlockingIOError:
+            except OSError:  # somebody else is, or there are no locks
                 return
             self.first = True
 
