@@ -207,6 +207,58 @@ def test_directory_that_is_deleted_is_noticed(path, make_bucket):
         bucket.allow()
 
 
+def test_file_that_is_replaced_while_it_is_opened_is_noticed(path, make_bucket, monkeypatch):
+    """P41: Whoever has opened another file than the one at the path soon finds that out."""
+    bucket, connect = make_bucket(2, 0.001), database._connect
+    assert bucket.allow()
+    bucket._store.close()
+
+    def replaced(name):
+        connection = connect(name)
+        path.unlink()
+        path.touch()
+        return connection
+
+    monkeypatch.setattr(database, "_connect", replaced)
+    assert bucket.allow()
+    monkeypatch.undo()
+    for file in path.parent.glob("limits.db-*"):
+        file.unlink()
+    time.sleep(0.11)
+    assert bucket.allow(2)
+    assert path.stat().st_size > 0
+
+
+def test_file_that_goes_away_while_it_is_opened_is_made_anew(path, make_bucket, monkeypatch):
+    """P41: A file that was deleted before it was used is noticed as any other is."""
+    bucket, read_start = make_bucket(2, 0.001), database.Database._read_start
+
+    def gone(database):
+        read_start(database)
+        path.unlink()
+
+    monkeypatch.setattr(database.Database, "_read_start", gone)
+    assert bucket.allow()
+    monkeypatch.undo()
+    for file in path.parent.glob("limits.db-*"):
+        file.unlink()
+    time.sleep(0.11)
+    assert bucket.allow(2)
+    assert path.exists()
+
+
+def test_error_of_the_system_is_a_refusal_or_the_fallback(make_bucket, monkeypatch):
+    """P41: What the system says while the file is opened is not raised as it is."""
+
+    def fail(*_):
+        raise FileNotFoundError(errno.ENOENT, "secret path")
+
+    monkeypatch.setattr(database.Database, "prepare", fail)
+    with pytest.raises(Refused, match=r"cannot be opened.*\(FileNotFoundError\)"):
+        make_bucket().allow()
+    assert make_bucket(fallback="allow").allow()
+
+
 def test_fallback_decides_while_the_file_cannot_be_used(tmp_path, clock):
     """P31: The declared fallback decides, and the file again once it is there."""
     path = tmp_path / "late" / "limits.db"

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from processes import PATIENCE, Child, in_child
@@ -124,7 +125,7 @@ def test_child_that_closes_all_files_keeps_those_that_it_opens(make_bucket, held
         files = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
         assert bucket.allow()
         gc.collect()
-        assert {os.readlink(f"/proc/self/fd/{file}") for file in files} == {os.devnull}
+        assert {str(Path(f"/proc/self/fd/{file}").readlink()) for file in files} == {os.devnull}
 
     in_child(daemon)
     let_go = held()

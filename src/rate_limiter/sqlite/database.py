@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from weakref import finalize
 
 from .clock import boot_of, start_of, uptime, wall_time
@@ -43,6 +43,7 @@ SWEPT: Final = 128
 COPIED: Final = 1000
 """Writes between two times that the log is copied into the database."""
 _NOTED = 60 * 10**6  # microseconds between the instants that are noted
+Identity: TypeAlias = tuple[int, int]
 _forsaken: list[sqlite3.Connection] = []
 
 
@@ -59,7 +60,10 @@ def open_database(path: str) -> Database:
             f"its file lies on a network file system ({kind}), where processes cannot share it; "
             "put it on a disk of this machine, or use RedisTokenBucket"
         )
-    database = Database(path, _connect(path))
+    before, connection = _identity(path), _connect(path)
+    identity = _identity(path)
+    # One that was replaced meanwhile has an identity that is not known, and is opened anew soon.
+    database = Database(path, connection, identity if before in {None, identity} else None)
     try:
         database.prepare()
     except BaseException:
@@ -73,12 +77,22 @@ def _connect(path: str) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
 
 
+def _identity(path: str) -> Identity | None:
+    """Return what tells a file from others; None if there is none."""
+    try:
+        status = Path(path).stat()  # not opened, for to close it would end SQLite's locks
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class Database:
     """An open file.
 
     Args:
         path: Its absolute path.
         connection: A connection to it, which may have a transaction that was begun and not ended.
+        identity: The file that is open; None if that is not known.
 
     Attributes:
         execute: Runs a statement.
@@ -100,9 +114,11 @@ class Database:
         "writes",
     )
 
-    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
-        self._path, self.connection = path, connection
-        self._hand, self.start, self._identity = b"", 0, (0, 0)
+    def __init__(
+        self, path: str, connection: sqlite3.Connection, identity: Identity | None
+    ) -> None:
+        self._path, self.connection, self._identity = path, connection, identity
+        self._hand, self.start = b"", 0
         # Whoever drops it closes the file, also when the collector finds both at once.
         self._closing = finalize(self, connection.close)
         self._closing.atexit = False  # it may be a fork's that is not to be closed
@@ -118,7 +134,6 @@ class Database:
         self.execute("PRAGMA wal_autocheckpoint = 0")
         self.execute("PRAGMA secure_delete = 0")
         self._read_start()
-        self._identity = self._status()
 
     def is_ours(self) -> bool:
         """Tell whether the tables are there; False if nothing is.
@@ -210,14 +225,7 @@ class Database:
 
     def is_there(self) -> bool:
         """Tell whether the path still leads to this file."""
-        try:
-            return self._status() == self._identity
-        except OSError:
-            return False
-
-    def _status(self) -> tuple[int, int]:
-        status = Path(self._path).stat()  # not opened, for to close it would end SQLite's locks
-        return status.st_dev, status.st_ino
+        return self._identity is not None and _identity(self._path) == self._identity
 
     def roll_back(self) -> None:
         """End a transaction, if there is one, without a change."""

@@ -61,18 +61,20 @@ def corrupt_value() -> BucketFailure:
     )
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: sqlite3.Error | OSError) -> bool:
     """Tell whether somebody else has the file locked, so that a later try may succeed."""
     return _code_of(error) in _BUSY
 
 
-def failure_of(error: sqlite3.Error) -> BackendError:
-    """Return the error to raise for what SQLite has raised."""
+def failure_of(error: sqlite3.Error | OSError) -> BackendError:
+    """Return the error to raise for what SQLite or the system has raised."""
     code, name = _code_of(error), getattr(error, "sqlite_errorname", type(error).__name__)
     if code == sqlite3.SQLITE_CANTOPEN and _out_of_files():
         return NoConnection(
             "the store of the bucket failed: this process may open no more files; raise its limit"
         )
+    if isinstance(error, OSError):
+        return refused(f"{_NOT_OPEN} ({name})")
     if code in _REFUSED:
         return refused(f"{_REFUSED[code]} ({name})")
     if code == sqlite3.SQLITE_OK and "UTF-8" in str(error):
@@ -80,7 +82,7 @@ def failure_of(error: sqlite3.Error) -> BackendError:
     return failed(f"{_FAILED.get(code, _NO_CAUSE)} ({name})")
 
 
-def _code_of(error: sqlite3.Error) -> int:
+def _code_of(error: sqlite3.Error | OSError) -> int:
     """Return the kind of an error; 0 for one that Python's module has raised by itself."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
     return code & _PRIMARY

@@ -120,7 +120,7 @@ class SQLiteStore:
                     answered = self._decide(database, question, now)
                 if database.writes >= COPIED:
                     self._copy_log(database)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 self._fail(database, error)
                 return None
             except BaseException:
@@ -214,7 +214,7 @@ class SQLiteStore:
         database.execute("COMMIT")
         return answered
 
-    def _fail(self, database: Database | None, error: sqlite3.Error) -> None:
+    def _fail(self, database: Database | None, error: sqlite3.Error | OSError) -> None:
         """Raise what an error means, unless another try may succeed."""
         interrupted = database is not None and database is not self._database
         self._give_up(database)
