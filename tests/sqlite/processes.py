@@ -5,6 +5,8 @@ import sys
 import time
 import traceback
 
+from rate_limiter.sqlite.opened import after_in_parent, before_fork
+
 PATIENCE = 20.0  # seconds for what takes milliseconds, unless it hangs
 
 
@@ -50,6 +52,12 @@ class Child:
         """Return what it has written, once it has ended."""
         with os.fdopen(self._read, "rb") as pipe:
             return pipe.read()
+
+
+def close_files():
+    """Close the files of all buckets, as a fork does; whoever asks next opens them anew."""
+    before_fork()
+    after_in_parent()
 
 
 def in_child(run):

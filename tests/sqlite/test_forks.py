@@ -12,13 +12,7 @@ from processes import PATIENCE, Child, in_child
 
 from rate_limiter import BackendError
 from rate_limiter.sqlite import SQLiteTokenBucket
-from rate_limiter.sqlite.opened import (
-    _recent,
-    after_in_child,
-    after_in_parent,
-    before_fork,
-    store_at,
-)
+from rate_limiter.sqlite.opened import _recent, after_in_child, after_in_parent, before_fork
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
@@ -144,7 +138,7 @@ def is_held(bucket):
     free = []
 
     def look():
-        turn = bucket._store.turn
+        turn = bucket._source.turn
         free.append(turn.acquire(blocking=False))
         if free[0]:
             turn.release()
@@ -304,11 +298,10 @@ def test_hooks_of_a_child_open_the_file_anew(make_bucket, path, is_whole):
 
 def test_hook_of_a_child_leaves_what_a_thread_was_amid(path, clock):
     """P41: What another thread had in use is neither used nor closed, and calls say so."""
-    store = store_at(path, 1)
-    bucket = SQLiteTokenBucket(path, "b", 3, 0.001, busy_timeout=1, clock=clock)
+    bucket = SQLiteTokenBucket(path, "b", 3, 0.001, clock=clock)
     assert bucket.allow()
     end = amid_a_decision(bucket)
-    store.after_in_child(prepared=False)
+    bucket._source.after_in_child(prepared=False)
     with pytest.raises(BackendError, match="forked while another thread"):
         bucket.allow()
     end()

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from processes import close_files
 
 from rate_limiter.sqlite import SQLiteTokenBucket, clock, database
 from rate_limiter.sqlite.clock import boot_of, start_of, wall_time
@@ -27,8 +28,12 @@ def machine(monkeypatch):
 @pytest.fixture
 def started(path):
     """Ask with a bucket of 10 at 1 a second that a process has just made, before any other."""
-    timeouts = iter(range(1, 100))
-    return lambda: SQLiteTokenBucket(path, "b", 10, 1, busy_timeout=next(timeouts))
+
+    def started():
+        close_files()
+        return SQLiteTokenBucket(path, "b", 10, 1)
+
+    return started
 
 
 def test_wall_clock_that_is_set_changes_nothing(machine, started):

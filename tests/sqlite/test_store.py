@@ -6,6 +6,7 @@ import sqlite3
 import threading
 
 import pytest
+from processes import close_files
 
 from rate_limiter import BackendError, BucketGroup, KeyedRateLimiter, RateLimiter, RateLimitExceeded
 from rate_limiter.sqlite import SQLiteTokenBucket
@@ -85,7 +86,8 @@ def test_name_stays_out_of_what_is_shown(make_bucket, path):
     bucket.allow()
     path.write_bytes(b"no database" * 100)
     path.with_name("limits.db-wal").unlink()
-    fresh = make_bucket(name="secret", busy_timeout=1)
+    close_files()
+    fresh = make_bucket(name="secret")
     with pytest.raises(BackendError) as caught:
         fresh.allow()
     for text in (repr(bucket), str(caught.value)):
@@ -103,6 +105,14 @@ def test_group_takes_from_all_or_none(make_bucket):
         pytest.fail("it was admitted")
     assert caught.value.refused_by == "narrow"
     assert caught.value.retry_after == 2.0
+
+
+def test_buckets_with_different_timeouts_are_one_store(make_bucket):
+    """P7: How long a bucket waits for others is its own; the file is everybody's."""
+    patient, hasty = make_bucket(2, 1, name="a"), make_bucket(1, 1, name="b", busy_timeout=0.1)
+    group = BucketGroup(patient, hasty)
+    assert [group.allow(), group.allow()] == [True, False]
+    assert patient.available_tokens == 1.0
 
 
 def test_group_of_two_files_is_refused(make_bucket, tmp_path, clock):

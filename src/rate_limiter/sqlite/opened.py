@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from ..rates import Number, positive, shown
+from .patient import PatientStore
 from .store import SQLiteStore
 
 __all__ = ["Path", "after_in_child", "after_in_parent", "before_fork", "store_at"]
@@ -20,7 +21,7 @@ Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 _LONGEST = 3600  # seconds
 _KEPT = 4  # files that stay open without a bucket: a program may make its buckets for each request
-_stores: WeakValueDictionary[tuple[str, float], SQLiteStore] = WeakValueDictionary()
+_stores: WeakValueDictionary[str, SQLiteStore] = WeakValueDictionary()
 _recent: deque[SQLiteStore] = deque(maxlen=_KEPT)
 _making = RLock()
 _WAIT = 2.0  # the most seconds for which a fork waits until a decision has ended
@@ -41,8 +42,8 @@ class _Forks(local):
 _forks = _Forks()
 
 
-def store_at(path: Path, timeout: Number) -> SQLiteStore:
-    """Return the store of a file.
+def store_at(path: Path, timeout: Number) -> PatientStore:
+    """Return the one store of a file, to be asked with patience.
 
     Args:
         path: Its path.
@@ -52,13 +53,13 @@ def store_at(path: Path, timeout: Number) -> SQLiteStore:
         TypeError: An argument is of the wrong kind.
         ValueError: There is no such path, or the timeout is not positive and finite.
     """
-    key = _absolute(path), _seconds(timeout)
+    name, seconds = _absolute(path), _seconds(timeout)
     with _making:
-        store = _stores.get(key)
+        store = _stores.get(name)
         if store is None:
-            store = _stores[key] = SQLiteStore(*key)
+            store = _stores[name] = SQLiteStore(name)
             _recent.append(store)
-        return store
+        return PatientStore(store, seconds)
 
 
 def _absolute(path: Path) -> str:

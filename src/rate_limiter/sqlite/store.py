@@ -9,9 +9,7 @@ handler or a finalizer: it ends the transaction that it finds, whose owner begin
 from __future__ import annotations
 
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from threading import RLock
-from time import monotonic
 
 from ..shared.algorithm import answer
 from ..shared.store import Answer, Question
@@ -19,13 +17,13 @@ from .clock import MICRO, uptime_ns
 from .database import COPIED, REPLACE, SWEPT, Database, open_database
 from .failures import failed, failure_of, is_busy, stayed_locked
 from .line import Line, Turn
+from .patience import Patience, Worker
 
 __all__ = ["SQLiteStore"]
 
 _LOOKED = 100_000  # microseconds between two looks at whether the file is still there
 _HEEDED = 16  # questions of which one heeds the line at first; a longer wait heeds it every time
 _REMEMBERED = 1000  # values
-_TRIES = 40  # for each second of waiting, of about a thousand that there is time for
 
 
 class SQLiteStore:
@@ -33,18 +31,15 @@ class SQLiteStore:
 
     Args:
         path: The absolute path of the file.
-        timeout: How many seconds to wait for others who have it locked.
 
     Attributes:
         inside: Whether a thread has its turn; only a hint.
         turn: The lock of the thread that has its turn; a fork acquires it.
     """
 
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: str) -> None:
         self.inside = False
         self._path = path
-        self._timeout = timeout
-        self._enough = timeout * _TRIES  # tries; a process that gets no processor has not waited
         self._line = Line(path)
         self.turn = RLock()
         self._database: Database | None = None
@@ -54,20 +49,14 @@ class SQLiteStore:
         self._alone = False  # whether nobody else seems to have written since
         self._waiting: set[Turn] = set()
         self._forsaken = False  # whether a thread was asking when this process was forked
-        self._worker: ThreadPoolExecutor | None = None
+        self._workers: dict[float, Worker] = {}  # for tasks, by how many seconds they wait
 
-    def ask(self, question: Question) -> Answer:
-        """Return the answer; see `Store.ask`."""
+    def ask_once(self, question: Question) -> Answer | None:
+        """Return the answer; None if somebody else has the file, or is first in line."""
         self._asked += 1
         if self._asked % _HEEDED or not self._line.has_first():
-            answered = self._try(question)
-            if answered is not None:
-                return answered
-        return self.ask_until(self.deadline(), question)
-
-    def deadline(self) -> float:
-        """Return when a question that is asked now is given up."""
-        return monotonic() + self._timeout
+            return self._try(question)
+        return None
 
     def ask_at_once(self, question: Question) -> Answer | None:
         """Return the answer; None if that may take longer than a moment."""
@@ -76,13 +65,13 @@ class SQLiteStore:
             return None
         return self._try(question)
 
-    def ask_until(self, deadline: float, question: Question) -> Answer:
+    def ask_in_line(self, question: Question, patience: Patience) -> Answer:
         """Return the answer, in line with others.
 
         Raises:
-            BackendError: There is none by the deadline.
+            BackendError: There is none, and patience is over.
         """
-        turn, tries = Turn(self._line), 0
+        turn = Turn(self._line)
         self._waiting.add(turn)
         try:
             while True:
@@ -90,19 +79,17 @@ class SQLiteStore:
                     answered = self._try(question)
                     if answered is not None:
                         return answered
-                tries += 1
-                if monotonic() >= deadline and tries >= self._enough:
-                    raise stayed_locked(self._timeout)
+                if patience.is_over():
+                    raise stayed_locked(patience.timeout)
                 turn.wait()
         finally:
             self._waiting.discard(turn)
             turn.end()
 
-    def worker(self) -> ThreadPoolExecutor:
-        """Return the thread that waits for tasks."""
-        if self._worker is None:
-            self._worker = ThreadPoolExecutor(1, thread_name_prefix="rate_limiter sqlite")
-        return self._worker
+    def worker(self, timeout: float) -> Worker:
+        """Return the thread that waits for tasks that are as patient as that."""
+        worker = self._workers.get(timeout)
+        return self._workers.setdefault(timeout, Worker(timeout)) if worker is None else worker
 
     def _try(self, question: Question) -> Answer | None:
         """Return the answer; None if somebody else has the file."""
@@ -263,7 +250,7 @@ class SQLiteStore:
         """
         if not prepared:
             self._close_unprepared()
-        self._worker = None
+        self._workers.clear()
         self.inside = False
         self._line.close()
         for turn in list(self._waiting):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..exceptions import BackendError
 from ..shared.store import Abandoned, Answer, Question
 from ..sleeping import checkpoint, task_sleeper
-from .store import SQLiteStore
+from .patient import PatientStore
 
 __all__ = ["SQLiteTasks"]
 
@@ -23,13 +23,13 @@ class SQLiteTasks:
 
     __slots__ = ("_store",)
 
-    def __init__(self, store: SQLiteStore) -> None:
+    def __init__(self, store: PatientStore) -> None:
         self._store = store
 
     async def ask(self, question: Question, abandoned: Abandoned) -> Answer:
         """Return the answer; see `AsyncStore.ask`."""
         await checkpoint()
-        answered = self._store.ask_at_once(question)
+        answered = self._store.shared.ask_at_once(question)
         if answered is not None:
             return answered
         asking = self._submit(question)
@@ -53,26 +53,19 @@ class SQLiteTasks:
 
     async def aside(self, call: Callable[[], T]) -> T:
         """Return what a blocking call returns; see `ThreadedStore.aside`."""
-        calling = self._run(call)
+        calling = self._store.worker().make(call)
         await _done(calling)
         return calling.result()
 
     def _ask_anyway(self, question: Question) -> Future[Answer] | None:
         """Ask; return what is to come, or None if it is done or has failed."""
         with suppress(BackendError):
-            if self._store.ask_at_once(question) is None:
+            if self._store.shared.ask_at_once(question) is None:
                 return self._submit(question)
         return None
 
     def _submit(self, question: Question) -> Future[Answer]:
-        return self._run(partial(self._store.ask_until, self._store.deadline(), question))
-
-    def _run(self, call: Callable[[], T]) -> Future[T]:
-        """Make a call in the thread that waits for tasks."""
-        try:
-            return self._store.worker().submit(call)
-        except RuntimeError:  # the interpreter is about to end, and starts nothing any more
-            return _finished(call)
+        return self._store.worker().make(partial(self._store.ask_in_line, question))
 
 
 async def _done(call: Future[Any]) -> None:
@@ -81,15 +74,6 @@ async def _done(call: Future[Any]) -> None:
     call.add_done_callback(lambda _: sleeper.wake())
     while not call.done():
         await sleeper.sleep(None)
-
-
-def _finished(call: Callable[[], T]) -> Future[T]:
-    done: Future[T] = Future()
-    try:
-        done.set_result(call())
-    except BackendError as error:
-        done.set_exception(error)
-    return done
 
 
 def _hand_over(abandoned: Abandoned, call: Future[Answer]) -> None:

@@ -48,7 +48,8 @@ class SQLiteTokenBucket(NamedBucket, BlockingBucket):
         fallback: What decides while the file cannot be used: None raises `BackendError`, "allow"
             admits, "deny" refuses, and a `TokenBucket` counts in this process alone.
         busy_timeout: How many seconds a call waits for others who have the file locked, which
-            takes them some microseconds each; then it has failed.
+            takes them some microseconds each; then it has failed. A group waits as long as its
+            first bucket.
         clock: For tests: what tells the time instead of the machine.
 
     Raises:
@@ -74,7 +75,7 @@ class SQLiteTokenBucket(NamedBucket, BlockingBucket):
         understudy = read_fallback(fallback, limits.use)
         store = store_at(path, busy_timeout)
         tasks = SQLiteTasks(store)
-        super().__init__(store, tasks, store, limits, fallback=understudy, clock=clock)
+        super().__init__(store, tasks, store.shared, limits, fallback=understudy, clock=clock)
 
     def _join(self, unnamed: tuple[Any, ...], named: Mapping[str, Any]) -> BlockingGroup:
         return BlockingGroup(unnamed, named)
