@@ -7,8 +7,11 @@ from time import monotonic
 
 import pytest
 import trio
+from processes import PATIENCE
 
 from rate_limiter import BackendError, BucketGroup, RateLimiter, RateLimitExceeded
+from rate_limiter.sqlite import database, store
+from rate_limiter.sqlite.line import Line, Turn
 
 
 @pytest.fixture
@@ -62,6 +65,105 @@ def test_task_waits_in_a_thread_while_the_file_is_locked(make_bucket, locked):
 
     asyncio.run(main())
     assert bucket.available_tokens == 1.0
+
+
+def in_threads(monkeypatch, owner, name):
+    """Return a list of the threads that call a function from now on."""
+    called, real = [], getattr(owner, name)
+
+    def call(*arguments):
+        called.append(threading.current_thread().name)
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, name, call)
+    return called
+
+
+def test_log_is_copied_by_a_thread(make_bucket, monkeypatch):
+    """P16: What waits for the disk once in 1000 decisions does so beside the loop."""
+    bucket = make_bucket(10_000, 0.001)
+    threads = in_threads(monkeypatch, database.Database, "copy_log")
+
+    async def main():
+        for _ in range(2100):
+            await bucket.wait_async()
+
+    asyncio.run(main())
+    assert threads == ["rate_limiter sqlite_0"] * 2
+    assert bucket.available_tokens == 7900.0
+
+
+def test_file_is_opened_by_a_thread(make_bucket, monkeypatch, path):
+    """P16: A file is opened beside the loop, at first and when it was replaced."""
+    bucket = make_bucket(3, 0.001)
+    threads = in_threads(monkeypatch, store, "open_database")
+
+    async def main():
+        await bucket.wait_async()
+        for file in path.parent.iterdir():
+            file.unlink()
+        await asyncio.sleep(0.11)
+        await bucket.wait_async(2)
+        await bucket.wait_async()
+
+    asyncio.run(main())
+    assert threads == ["rate_limiter sqlite_0"] * 2
+    assert bucket.available_tokens == 0.0
+
+
+def test_task_does_not_wait_for_a_thread_that_has_its_turn(make_bucket):
+    """P16: A thread may be copying the log, or open the file, for as long as a disk takes."""
+    bucket = make_bucket(3, 0.001)
+    assert bucket.allow()
+    busy, over = threading.Event(), threading.Event()
+
+    def keep():
+        with bucket._source.turn:
+            busy.set()
+            over.wait(PATIENCE)
+
+    thread = threading.Thread(target=keep)
+    thread.start()
+    busy.wait()
+
+    async def main():
+        waiting = asyncio.create_task(bucket.wait_async())
+        await beats()
+        assert not waiting.done()
+        assert not over.is_set()
+        over.set()
+        await waiting
+
+    began = monotonic()
+    asyncio.run(main())
+    thread.join()
+    assert monotonic() - began < PATIENCE
+    assert bucket.available_tokens == 1.0
+
+
+def test_tasks_give_way_to_the_first_in_line(make_bucket, path, monkeypatch):
+    """P38: A process of tasks alone that asks without a pause gives way as one of threads does."""
+    monkeypatch.setattr("rate_limiter.sqlite.line._STUCK", PATIENCE)
+    bucket, line = make_bucket(100, 0.001), Line(str(path))
+    assert bucket.allow()
+    line.reopen()
+    first = Turn(line)
+
+    async def main():
+        first.move_up()
+        asking = asyncio.create_task(ask())
+        while not bucket._source._waiting and not asking.done():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
+        assert not asking.done()
+        first.end()
+        await asking
+
+    async def ask():
+        for _ in range(17):
+            await bucket.wait_async()
+
+    asyncio.run(main())
+    assert bucket.available_tokens == 82.0
 
 
 def test_task_of_trio_waits_in_a_thread_while_the_file_is_locked(make_bucket, locked):

@@ -59,11 +59,39 @@ class SQLiteStore:
         return None
 
     def ask_at_once(self, question: Question) -> Answer | None:
-        """Return the answer; None if that may take longer than a moment."""
-        database = self._database
-        if database is None or self.inside or database.writes >= COPIED:
+        """Return the answer; None if that may take longer than a moment.
+
+        So it neither opens the file nor copies its log, and waits for no thread that does.
+        """
+        self._asked += 1
+        if self.inside or not (self._asked % _HEEDED or not self._line.has_first()):
             return None
-        return self._try(question)
+        held: list[bool] = []
+        release = self.turn.release
+        try:
+            held.extend(map(self.turn.acquire, [False]))  # in one step, for interrupts
+            return self._try(question) if True in held and self._is_ready() else None
+        finally:
+            if True in held:
+                release()
+
+    def _is_ready(self) -> bool:
+        """Tell whether an answer takes a moment only; for whoever has its turn."""
+        database = self._database
+        return (
+            database is not None
+            and not database.connection.in_transaction
+            and database.writes < COPIED
+            and self._is_current(database, uptime_ns() // MICRO)
+        )
+
+    def _is_current(self, database: Database, up: int) -> bool:
+        """Look now and then whether the path still leads to a database; tell whether it does."""
+        if up >= self._look_at:
+            if not database.is_there():
+                return False
+            self._look_at = up + _LOOKED
+        return True
 
     def ask_in_line(self, question: Question, patience: Patience) -> Answer:
         """Return the answer, in line with others.
@@ -96,17 +124,20 @@ class SQLiteStore:
         with self.turn:
             self.inside, database, up = True, self._database, uptime_ns() // MICRO
             try:
-                if database is None or database.connection.in_transaction or up >= self._look_at:
-                    database = self._usable(up)
-                    up = uptime_ns() // MICRO  # to open a file takes its time
+                if (
+                    database is None
+                    or up >= self._look_at
+                    or database.writes >= COPIED
+                    or database.connection.in_transaction
+                ):
+                    database = self._ready(database, up)
+                    up = uptime_ns() // MICRO  # for that takes its time
                 now = question.now
                 if now is None:
                     now = database.start + up
                 answered = self._repeat(database, question, now) if self._alone else None
                 if answered is None:
                     answered = self._decide(database, question, now)
-                if database.writes >= COPIED:
-                    self._copy_log(database)
             except (sqlite3.Error, OSError) as error:
                 self._fail(database, error)
                 return None
@@ -117,12 +148,21 @@ class SQLiteStore:
                 self.inside = False
             return answered
 
-    def _usable(self, up: int) -> Database:
-        """Return the database, opened anew if it is not the one at its path any more."""
-        self._look_at = up + _LOOKED
-        database = self._database
-        if database is not None and not database.connection.in_transaction and database.is_there():
-            return database
+    def _ready(self, database: Database | None, up: int) -> Database:
+        """Return the database that is at the path now, with no transaction and a short log."""
+        if (
+            database is None
+            or database.connection.in_transaction
+            or not self._is_current(database, up)
+        ):
+            database = self._open()
+            self._look_at = up + _LOOKED
+        if database.writes >= COPIED:
+            self._copy_log(database)  # and whoever does that is the first to write to the new one
+        return database
+
+    def _open(self) -> Database:
+        """Open the file anew."""
         self._leave()
         if self._forsaken:
             raise failed(
