@@ -238,6 +238,61 @@ def test_log_is_copied_and_begins_anew(make_bucket, path):
     assert path.with_name("limits.db-wal").stat().st_size < 1100 * 4200
 
 
+def test_log_of_processes_that_end_early_is_copied(make_bucket, path, other):
+    """P24: Nor does it grow with the number of processes, beside one that keeps the file open."""
+    bucket, log, sizes = make_bucket(10_000, 1), path.with_name("limits.db-wal"), []
+    assert bucket.allow()
+    other().execute("SELECT * FROM rate_limiter_seen").fetchall()
+    for _ in range(60):
+        close_files()
+        assert all(bucket.allow() for _ in range(50))
+        sizes.append(log.stat().st_size)
+    assert (8 << 20) - 100 * 4200 < max(sizes) < (8 << 20) + 100 * 4200
+    assert sizes[-1] < max(sizes)
+
+
+@pytest.fixture
+def long_log(make_bucket, path, monkeypatch):
+    """Let a log be long that has more than some writes; return a bucket, and its size."""
+    monkeypatch.setattr("rate_limiter.sqlite.database._LONG", 10_000)
+    bucket = make_bucket(10_000, 1)
+    assert bucket.allow()
+    log = path.with_name("limits.db-wal")
+    return bucket, lambda: log.stat().st_size
+
+
+def test_log_that_is_long_ends_soon(long_log):
+    """P24: However many processes write at once, one of them ends the log within a moment."""
+    bucket, size = long_log
+    assert all(bucket.allow() for _ in range(20))
+    bucket._source._look_at = 0
+    assert bucket.allow()
+    assert size() < 10_000
+
+
+def test_log_that_somebody_reads_ends_later(long_log, other):
+    """P41: Another program that reads from the log holds up nobody."""
+    bucket, size = long_log
+    reader = other()
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM rate_limiter_seen").fetchall()
+    assert all(bucket.allow() for _ in range(20))
+    bucket._source._look_at = 0
+    assert bucket.allow()
+    assert size() > 20 * 4096
+    reader.execute("COMMIT")
+    bucket._source._look_at = 0
+    assert bucket.allow()
+    assert size() < 10_000
+
+
+def test_log_that_nobody_can_look_at_is_short(long_log, monkeypatch):
+    """P41: Where there is no log to look at, there is none to end."""
+    bucket, _ = long_log
+    monkeypatch.setattr(bucket._source._database, "_path", "/nowhere/at all")
+    assert not bucket._source._database.log_is_long()
+
+
 def test_threads_share_one_bucket_exactly(make_bucket):
     """P18: Threads of a process take turns; each token is given once."""
     bucket, granted = make_bucket(100, 0.001), []

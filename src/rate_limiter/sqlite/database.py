@@ -43,6 +43,7 @@ SWEPT: Final = 128
 COPIED: Final = 1000
 """Writes between two times that the log is copied into the database."""
 _NOTED = 60 * 10**6  # microseconds between the instants that are noted
+_LONG = 8 << 20  # bytes of a log that is to end, some 2000 writes
 Identity: TypeAlias = tuple[int, int]
 _forsaken: list[sqlite3.Connection] = []
 
@@ -219,9 +220,23 @@ class Database:
             self.note_at = present + _NOTED
 
     def copy_log(self) -> None:
-        """Copy the log into the database, so that it begins anew."""
+        """Copy the log into the database, so that it begins anew unless others write meanwhile."""
         self.writes = 0
         self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def log_is_long(self) -> bool:
+        """Tell whether the log has grown though each process copies what it writes itself.
+
+        For processes may end before they do, or write while another copies.
+        """
+        try:
+            return Path(self._path + "-wal").stat().st_size > _LONG
+        except OSError:
+            return False
+
+    def end_log(self) -> None:
+        """Copy the rest of the log and empty it, unless somebody writes or reads at the moment."""
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def is_there(self) -> bool:
         """Tell whether the path still leads to this file."""

@@ -23,6 +23,7 @@ __all__ = ["SQLiteStore"]
 
 _LOOKED = 100_000  # microseconds between two looks at whether the file is still there
 _HEEDED = 16  # questions of which one heeds the line at first; a longer wait heeds it every time
+_ENDINGS = 8  # tries to end a log that is long
 _REMEMBERED = 1000  # values
 
 
@@ -90,8 +91,14 @@ class SQLiteStore:
         if up >= self._look_at:
             if not database.is_there():
                 return False
-            self._look_at = up + _LOOKED
+            self._look(database, up)
         return True
+
+    def _look(self, database: Database, up: int) -> None:
+        """Look at the log, and say when to look again."""
+        self._look_at = up + _LOOKED
+        if database.log_is_long():
+            database.writes = COPIED
 
     def ask_in_line(self, question: Question, patience: Patience) -> Answer:
         """Return the answer, in line with others.
@@ -156,7 +163,7 @@ class SQLiteStore:
             or not self._is_current(database, up)
         ):
             database = self._open()
-            self._look_at = up + _LOOKED
+            self._look(database, up)
         if database.writes >= COPIED:
             self._copy_log(database)  # and whoever does that is the first to write to the new one
         return database
@@ -260,12 +267,17 @@ class SQLiteStore:
                 self.close()
 
     def _copy_log(self, database: Database) -> None:
-        """Copy the log while nobody else writes; if that fails, it is done another time."""
+        """Copy the log, most of it while others write; if that fails, it is done another time."""
         turn = Turn(self._line)
         self._waiting.add(turn)
         try:
-            turn.move_up()
             database.copy_log()
+            for _ in range(_ENDINGS):
+                if not database.log_is_long():
+                    break
+                turn.move_up()
+                database.end_log()
+                turn.wait()
         except sqlite3.Error:
             return
         finally:
