@@ -109,6 +109,7 @@ LAYERS = [
     "sqlite.line",
     "sqlite.failures",
     "sqlite.database",
+    "sqlite.decisions",
     "sqlite.patience",
     "sqlite.store",
     "sqlite.patient",

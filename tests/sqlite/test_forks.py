@@ -328,6 +328,26 @@ def test_file_that_a_thread_was_amid_is_never_closed_in_the_child(path, clock, m
     end()
 
 
+def test_hook_of_a_child_leaves_a_file_that_a_thread_was_opening(make_bucket):
+    """P41: So it is when the file was not even open."""
+    bucket = make_bucket(3, 0.001)
+    busy, over = threading.Event(), threading.Event()
+
+    def keep():
+        with bucket._source.turn:
+            busy.set()
+            over.wait(PATIENCE)
+
+    thread = threading.Thread(target=keep)
+    thread.start()
+    busy.wait()
+    bucket._source.after_in_child(prepared=False)
+    with pytest.raises(BackendError, match="forked while another thread"):
+        bucket.allow()
+    over.set()
+    thread.join()
+
+
 def test_hook_of_a_child_leaves_the_line(make_bucket, held):
     """P20: Who waits in line when the hook runs begins to wait anew."""
     bucket = make_bucket(3, 0.001)

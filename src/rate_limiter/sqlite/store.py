@@ -11,10 +11,10 @@ from __future__ import annotations
 import sqlite3
 from threading import RLock
 
-from ..shared.algorithm import answer
 from ..shared.store import Answer, Question
 from .clock import MICRO, uptime_ns
-from .database import COPIED, REPLACE, SWEPT, Database, open_database
+from .database import COPIED, Database, open_database
+from .decisions import Decisions
 from .failures import failed, failure_of, is_busy, stayed_locked
 from .line import Line, Turn
 from .patience import Patience, Worker
@@ -24,7 +24,6 @@ __all__ = ["SQLiteStore"]
 _LOOKED = 100_000  # microseconds between two looks at whether the file is still there
 _HEEDED = 16  # questions of which one heeds the line at first; a longer wait heeds it every time
 _ENDINGS = 8  # tries to end a log that is long
-_REMEMBERED = 1000  # values
 
 
 class SQLiteStore:
@@ -46,8 +45,7 @@ class SQLiteStore:
         self._database: Database | None = None
         self._look_at = 0
         self._asked = 0
-        self._written: dict[bytes, str] = {}  # by key, what this process has written last
-        self._alone = False  # whether nobody else seems to have written since
+        self._decisions = Decisions()
         self._waiting: set[Turn] = set()
         self._forsaken = False  # whether a thread was asking when this process was forked
         self._workers: dict[float, Worker] = {}  # for tasks, by how many seconds they wait
@@ -142,9 +140,7 @@ class SQLiteStore:
                 now = question.now
                 if now is None:
                     now = database.start + up
-                answered = self._repeat(database, question, now) if self._alone else None
-                if answered is None:
-                    answered = self._decide(database, question, now)
+                answered = self._decisions.decide(database, question, now)
             except (sqlite3.Error, OSError) as error:
                 self._fail(database, error)
                 return None
@@ -185,68 +181,6 @@ class SQLiteStore:
         database, self._database = self._database, None
         if database is not None:
             database.disable()
-
-    # A process is often the only one that asks for a bucket for a while. So what it has written
-    # last is as good as read: the answer follows from that, and is written by one statement, which
-    # is a transaction of its own, on condition that it is what is there.
-    def _repeat(self, database: Database, question: Question, now: int) -> Answer | None:
-        """Take from a bucket as this process left it; return None if that is not known to do."""
-        key = question.charges[0][0].key
-        old = self._written.get(key)
-        writes = database.writes + 1
-        if old is None or len(question.charges) != 1 or not writes % SWEPT:
-            return None
-        answered, changes = answer(question, (old,), now)
-        if changes is None or (value := changes[0][0]) is None or now >= database.note_at:
-            return None
-        # Over a cursor of its own, as a handler may use the usual one before the count is read.
-        done = database.connection.execute(REPLACE, (value, changes[0][1], key, old))
-        if done.rowcount != 1:  # somebody else has written
-            self._alone = False
-            return None
-        self._written[key], database.writes = value, writes
-        return answered
-
-    def _decide(self, database: Database, question: Question, now: int) -> Answer:
-        """Ask and answer in one transaction."""
-        if len(question.charges) != 1:
-            return self._decide_together(database, question, now)
-        execute, key = database.execute, question.charges[0][0].key
-        execute("BEGIN IMMEDIATE")
-        old = database.read(key)
-        answered, changes = answer(question, (old,), now)
-        self._alone = old is not None and self._written.get(key) == old
-        if changes is None:
-            execute("ROLLBACK")
-            return answered
-        value, until = changes[0]
-        database.keep(key, old, value, until)
-        database.count(now)
-        execute("COMMIT")
-        self._remember(key, value)
-        return answered
-
-    def _remember(self, key: bytes, value: str | None) -> None:
-        """Remember what has been written under a key."""
-        if len(self._written) >= _REMEMBERED:
-            self._written.clear()
-        if value is not None:
-            self._written[key] = value
-
-    def _decide_together(self, database: Database, question: Question, now: int) -> Answer:
-        """Do as `_decide` for any number of buckets."""
-        database.execute("BEGIN IMMEDIATE")
-        keys = [limit.key for limit, _ in question.charges]
-        values = [database.read(key) for key in keys]
-        answered, changes = answer(question, values, now)
-        if changes is None:
-            database.execute("ROLLBACK")
-            return answered
-        for key, old, change in zip(keys, values, changes, strict=True):
-            database.keep(key, old, *change)
-        database.count(now)
-        database.execute("COMMIT")
-        return answered
 
     def _fail(self, database: Database | None, error: sqlite3.Error | OSError) -> None:
         """Raise what an error means, unless another try may succeed."""
