@@ -3,13 +3,15 @@
 import os
 import sqlite3
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from processes import Child
+from processes import Child, in_child
 
 import rate_limiter.sqlite
 from rate_limiter import BucketGroup
+from rate_limiter.sqlite.database import COPIED
 
 FOLDER = str(Path(rate_limiter.sqlite.__file__).parent)
 CAPACITY = 50
@@ -144,6 +146,52 @@ def test_fork_amid_a_decision_leaves_both_sides_whole(decide, path, is_whole):
     least = CAPACITY - admitted - 2 * len(children)  # unless it was charged before the fork
     assert least <= bucket.available_tokens <= least + len(children)
     assert is_free(path)
+    assert is_whole()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("busy", [False, True], ids=["alone", "beside a thread"])
+def test_daemon_that_is_forked_amid_a_decision_is_whole(make_bucket, is_whole, busy):
+    """P20: A handler that forks twice and closes all files, amid any step of the store."""
+    bucket = make_bucket(10**7, 1)
+    over = threading.Event()
+    taken = [bucket.allow()]
+
+    def ask():
+        while not over.is_set():
+            taken.append(bucket.allow())
+
+    def steps():
+        yield bucket.allow()
+        database = bucket._source._database
+        if database is not None:  # unless that has just been forked
+            database.writes = COPIED  # so that the log is copied as well
+        yield bucket.allow()
+
+    def daemon(write):
+        sys.settrace(None)
+        os.closerange(3, 256)
+        if os.fork():
+            os.wait()
+        files = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
+        assert bucket.allow()
+        assert {str(Path(f"/proc/self/fd/{file}").readlink()) for file in files} == {os.devnull}
+
+    thread = threading.Thread(target=ask, daemon=True)
+    if busy:
+        thread.start()
+    forks, between = 0, Between(1, lambda: in_child(daemon))
+    while between.happened or not forks:
+        between = Between(1 + 3 * forks, lambda: in_child(daemon))
+        with between:
+            taken.extend(steps())
+        forks += between.happened
+    over.set()
+    if busy:
+        thread.join()
+    assert forks > 15
+    assert all(taken)
+    assert bucket.available_tokens == 10**7 - len(taken) - 2 * forks
     assert is_whole()
 
 
