@@ -47,9 +47,9 @@ class SQLiteTokenBucket(NamedBucket, BlockingBucket):
         tokens_per_second: How fast tokens come back.
         fallback: What decides while the file cannot be used: None raises `BackendError`, "allow"
             admits, "deny" refuses, and a `TokenBucket` counts in this process alone.
-        busy_timeout: How many seconds a call waits for others who have the file locked, which
-            takes them some microseconds each; then it has failed. A group waits as long as its
-            first bucket.
+        busy_timeout: How many seconds a call, from when it is made, waits for others who have the
+            file locked, which takes them some microseconds each; then it has failed. A group waits
+            as long as its first bucket.
         clock: For tests: what tells the time instead of the machine.
 
     Raises:
