@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import redis
 import redis.asyncio
+import trio
 from servers import TIMEOUTS
 
 from rate_limiter import BackendError
@@ -322,3 +323,14 @@ def test_fail_in_the_code_of_an_application_amid_a_call_of_a_cluster_is_a_failed
     awaits._client.initialize = initialize
     with pytest.raises(Broken):
         asyncio.run(awaits._execute((b"EVALSHA", b"sha", b"1", b"key")))
+
+
+def test_ask_in_a_task_of_trio_says_what_to_use(bucket):
+    """P15: The clients of Redis know asyncio alone, and an error says what to do."""
+
+    async def main():
+        for call in (bucket.allow, bucket.wait, lambda: bucket.pause_async(1)):
+            with pytest.raises(TypeError, match=r"trio.to_thread.run_sync\(bucket.wait\)"):
+                await call()
+
+    trio.run(main)

@@ -13,6 +13,7 @@ from ..exceptions import BackendError
 from ..shared.background import in_background
 from ..shared.failures import Refused, ReplyLost
 from ..shared.store import Abandoned, Answer, AsyncStore, Question
+from ..sleeping import in_trio_task
 from .asking import Asking, Broken, is_urgent, patience_for, sourced, unknown_script
 from .client import (
     AT_ONCE,
@@ -56,7 +57,16 @@ class _AwaitingStore(Asking, ABC):
     """Asks from a task, and loads the script where it is not known."""
 
     async def ask(self, question: Question, abandoned: Abandoned) -> Answer:
-        """Return the answer, or raise a BackendError; see `AsyncStore`."""
+        """Return the answer, or raise a BackendError; see `AsyncStore`.
+
+        Raises:
+            TypeError: The task is one of trio's.
+        """
+        if in_trio_task():
+            raise TypeError(
+                "AsyncRedisTokenBucket asks through asyncio, and this task is one of trio's; use "
+                "RedisTokenBucket in a thread: await trio.to_thread.run_sync(bucket.wait)"
+            )
         command = request(question)
 
         def heard(reply: Any) -> None:
