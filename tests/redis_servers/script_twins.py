@@ -61,8 +61,6 @@ class Twins:
         if not self.held:
             return
         held = self.held.pop(chosen % len(self.held))
-        if operation == "renew" and held.place.due:
-            return
         replied = self.ask(operation, held.tokens, longest, place=held.place)
         if replied is not None and replied.place.number:
             self.held.append(Held(replied.place, held.tokens))

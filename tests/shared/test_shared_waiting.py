@@ -11,6 +11,8 @@ from rate_limiter import (
     RateLimitExceeded,
     TokenBucket,
 )
+from rate_limiter.shared import line
+from rate_limiter.shared.failures import NoConnection, ReplyLost
 
 
 class Interrupted(BaseException):
@@ -129,6 +131,48 @@ def test_wait_of_a_process_that_was_stopped_asks_again(make_bucket, asked, clock
     bucket.wait()
     assert asked() == ["take", "renew"]
     assert bucket.level.available_tokens == 0
+
+
+@pytest.fixture
+def crowd(monkeypatch):
+    """Have every line count as one of too many who renew."""
+    monkeypatch.setattr(line, "_RENEWING", 0)
+
+
+@pytest.mark.usefixtures("crowd")
+@pytest.mark.parametrize(("late", "asks"), [(0, ["take"]), (15, ["take"]), (16, ["take", "renew"])])
+def test_wait_told_a_time_far_away_leaves_then(make_bucket, asked, clock, late, asks):
+    """P13: In a crowd a caller is told once; how late it is counts from the time that it heard."""
+    bucket = make_bucket()
+    stand_ahead(bucket, 39)
+    asked()
+    clock.events = [lambda: clock.advance(40 + late)]
+    bucket.wait()
+    assert (asked(), clock.elapsed) == (asks, 40 + late)
+
+
+def test_wait_of_a_process_that_was_stopped_pays_once(make_bucket, clock):
+    """P40: Tokens that nobody left with are given back before others are taken."""
+    bucket = make_bucket(capacity=100)
+    bucket.allow(100)
+    clock.events = [lambda: clock.advance(21)]
+    bucket.wait(3)
+    assert (clock.elapsed, bucket.available_tokens) == (21, 18)
+
+
+@pytest.mark.parametrize("error", [NoConnection("away"), ReplyLost("late")])
+def test_wait_of_a_process_that_was_stopped_gives_back_at_most_once(
+    make_bucket, store, asked, clock, error
+):
+    """P29: What a renewal may have given back is not given back once more."""
+    bucket = make_bucket(capacity=10)
+    bucket.allow(10)
+    asked()
+    store.failures = [None, error]
+    clock.events = [lambda: clock.advance(20)]
+    with pytest.raises(BackendError):
+        bucket.wait(3)
+    assert asked() == ["take", "renew"] + ["cancel"] * isinstance(error, NoConnection)
 
 
 def test_wait_that_has_lost_its_place_stands_in_line_again(make_bucket, asked, clock):

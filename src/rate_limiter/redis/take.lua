@@ -511,27 +511,6 @@ local function keep_place(buckets, spots, number, longest)
     return wait, held, number, wait <= FIRM and due or 0, true
 end
 
-local function renew(buckets, number, longest)
-    local spots, found = {}, 0
-    for i, b in ipairs(buckets) do
-        for at, place in ipairs(b.line) do
-            if place.deadline > 0 and place.first == number then
-                table.remove(b.line, at)
-                spots[i], found = at, found + 1
-                break
-            end
-        end
-    end
-    local wait, held, kept, due
-    if found < #buckets then -- it was given back, or the store has lost it
-        wait, held, kept, due = take(buckets, longest)
-    else
-        wait, held, kept, due = keep_place(buckets, spots, number, longest)
-    end
-    for _, b in ipairs(buckets) do advance(b) end
-    return wait, held, kept, due, true
-end
-
 -- Charge, or give back what is below zero; beyond the capacity it is lost.
 local function charge(b, cost, cost_sub)
     local us, sub = least(b)
@@ -563,6 +542,28 @@ local function leave(b, number, due)
     if due > 0 and due <= now then charge(b, minus(b, 0, 0, b.cost, b.cost_sub)) end
 end
 
+local function renew(buckets, number, longest, left)
+    local spots, found = {}, 0
+    for i, b in ipairs(buckets) do
+        for at, place in ipairs(b.line) do
+            if place.deadline > 0 and place.first == number then
+                table.remove(b.line, at)
+                spots[i], found = at, found + 1
+                break
+            end
+        end
+    end
+    local wait, held, kept, due
+    if found < #buckets then -- it has left unused, or was given back, or the store has lost it
+        for _, b in ipairs(buckets) do leave(b, number, left) end
+        wait, held, kept, due = take(buckets, longest)
+    else
+        wait, held, kept, due = keep_place(buckets, spots, number, longest)
+    end
+    for _, b in ipairs(buckets) do advance(b) end
+    return wait, held, kept, due, true
+end
+
 -- Take the charge of one bucket if it is there, and more as far as that is.
 local function lease(b, more, more_sub)
     local wait, held, _, _, changed = take({ b }, 0)
@@ -580,7 +581,7 @@ local function act(buckets)
     if operation == 'ask' then longest = -1 end
     if operation == 'lease' then return lease(buckets[1], argv[at] + 0, argv[at + 1] + 0) end
     if operation == 'take' or operation == 'claim' or longest < 0 then return take(buckets, longest) end
-    if operation == 'renew' then return renew(buckets, argv[at] + 0, longest) end
+    if operation == 'renew' then return renew(buckets, argv[at] + 0, longest, argv[at + 1] + 0) end
     for _, b in ipairs(buckets) do
         if operation == 'cancel' then leave(b, argv[at] + 0, argv[at + 1] + 0) end
         if operation == 'correct' then charge(b, b.cost, b.cost_sub) end

@@ -48,7 +48,8 @@ def _lease(question: Question, states: Sequence[State], now: int) -> Act:
 def _renew(question: Question, states: Sequence[State], now: int) -> Act:
     spots = [withdraw(state, question.place.number) for state in states]
     found = [spot for spot in spots if spot is not None]
-    if len(found) < len(states):  # it was given back, or the store has lost it
+    if len(found) < len(states):  # it has left unused, or was given back, or the store has lost it
+        _cancel(question, states, now)
         act = _take(question, states, now)
     else:
         act = keep_place(question, states, found, now)

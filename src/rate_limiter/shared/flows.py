@@ -126,11 +126,12 @@ def waiting(
 
 
 def _sleeping(waiter: Waiter, taken: Taken, deadline: int | None) -> Flow[None]:
+    """Return once it leaves. Whoever was stopped, and comes far too late for that, asks again."""
     bucket = waiter.bucket
     while waiter.answer.wait:
         firm = waiter.place.due > 0
         yield Sleep(waiter.leaves if firm else waiter.tried + RENEWAL * MICROSECOND)
-        if firm and bucket._now() - waiter.heard <= LIFE * MICROSECOND:
+        if firm and bucket._now() - waiter.leaves <= LIFE * MICROSECOND:
             return
         yield from waiter.renew(_left(bucket, deadline))
         taken.refuse_if_not(waiter.answer)

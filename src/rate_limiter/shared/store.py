@@ -72,6 +72,7 @@ class Question(NamedTuple):
             take: take the charges, now or as a place in line;
             lease: take the charge of one bucket if it is there, and `spare` as far as that is;
             renew: keep a place that has not been told when to leave, and ask again when that is;
+                give back a place that has left without its caller, and take the charges anew;
             cancel: give a place up, with its charges;
             correct: charge, or give back what is below zero;
             pause, resume, reset: as the methods of a bucket;

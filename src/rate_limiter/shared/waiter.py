@@ -9,6 +9,7 @@ from ..admission import Tokens
 from ..exceptions import BackendError
 from ..instrumentation.waits import waiting
 from ..source import Source
+from .failures import ReplyLost
 from .limits import restated
 from .line import LIFE
 from .running import Flow, GiveBack
@@ -72,15 +73,22 @@ class Waiter:
     def renew(self, longest: int) -> Flow[None]:
         """Ask again when it leaves. A failure is no answer while the place still lasts.
 
+        Whoever was told when to leave, and did not, gives that place back by the same question. So
+        it is not given back once more, unless the question is known to have done nothing.
+
         Raises:
             BackendError: It failed, and the place may have been given back.
         """
-        bucket = self.bucket
+        bucket, place = self.bucket, self.place
         self.tried = bucket._now()
-        question = self._asked_now(operation="renew", place=self.place, longest=longest)
+        question = self._asked_now(operation="renew", place=place, longest=longest)
+        if place.due:
+            self.place = NOWHERE
         try:
             answer = yield from asking(bucket, question)
-        except BackendError:
+        except BackendError as error:
+            if not isinstance(error, ReplyLost):
+                self.place = place
             if bucket._now() - self.heard > LIFE * MICROSECOND:
                 raise
         else:
