@@ -57,10 +57,14 @@ class Twins:
             self.held.append(Held(replied.place, dict.fromkeys(buckets, tokens)))
 
     def revisit(self, operation, chosen, longest):
-        """Renew or cancel one of the places."""
+        """Renew one of the places, renew it without hearing of it ("lose"), or cancel it."""
         if not self.held:
             return
         held = self.held.pop(chosen % len(self.held))
+        if operation == "lose":
+            self.ask("renew", held.tokens, longest, place=held.place)
+            self.held.append(held)
+            return
         replied = self.ask(operation, held.tokens, longest, place=held.place)
         if replied is not None and replied.place.number:
             self.held.append(Held(replied.place, held.tokens))

@@ -32,7 +32,9 @@ questions = st.one_of(
     st.tuples(st.just("take"), buckets, shares, longest, st.booleans()),
     st.tuples(st.just("take"), buckets, shares, longest, st.booleans()),
     st.tuples(
-        st.just("revisit"), st.sampled_from(["renew", "renew", "cancel"]), st.integers(0, 50)
+        st.just("revisit"),
+        st.sampled_from(["renew", "renew", "lose", "cancel"]),
+        st.integers(0, 50),
     ),
     st.tuples(st.just("correct"), buckets, shares, st.sampled_from([1, -1, 0])),
     st.tuples(st.just("lease"), st.sampled_from([(0,), (1,)]), shares, st.integers(0, 4)),

@@ -10,8 +10,8 @@ import heapq
 from dataclasses import dataclass, field
 
 from rate_limiter.shared.algorithm import answer
-from rate_limiter.shared.line import RENEWAL
-from rate_limiter.shared.store import NOWHERE, Answer, Limit, Place, Question
+from rate_limiter.shared.line import LIFE, RENEWAL
+from rate_limiter.shared.store import NOWHERE, Answer, Limit, Place, Question, undoing
 from rate_limiter.shared.terms import Terms
 
 SECOND = 10**6
@@ -50,10 +50,14 @@ class Caller:
         costs: What it takes of each bucket, in tokens.
         joined: When it came.
         latency: How late its renewals are, in microseconds; None if it dies when it has joined.
+        lost: Which of its questions get no answer, counted from 0, its first.
+        asked: How many it has asked.
         place: Where it waits.
         left: When it left with its tokens.
         told: When it was told to leave, if it was.
-        heard: When it was told so.
+        heard: When it was answered last.
+        stopped: Until when its process is stopped.
+        moved: Whether it has lost a place, and taken another.
         gone: Whether it has given up.
     """
 
@@ -61,10 +65,14 @@ class Caller:
     costs: dict[int, int]
     joined: int
     latency: int | None
+    lost: tuple[int, ...] = ()
+    asked: int = 0
     place: Place = NOWHERE
     left: int | None = None
     told: int | None = None
     heard: int | None = None
+    stopped: int = 0
+    moved: bool = False
     gone: bool = False
 
 
@@ -81,7 +89,7 @@ class World:
     now: int = START
     callers: list[Caller] = field(default_factory=list)
     pauses: list[int] = field(default_factory=list)
-    _events: list[tuple[int, int, Caller]] = field(default_factory=list)
+    _events: list[tuple[int, int, Caller | Question]] = field(default_factory=list)
     _came: int = 0
 
     @classmethod
@@ -101,17 +109,21 @@ class World:
         """Put a question to the store, about tokens of some buckets."""
         if operation == "pause":
             self.pauses.append(self.now)
-        charges = [
-            (self.limits[n], self.limits[n].terms.unit * tokens) for n, tokens in costs.items()
-        ]
-        return self.store.ask(Question(operation, charges, longest, claim, place), self.now)
+        question = Question(operation, self._charges(costs), longest, claim, place)
+        return self.store.ask(question, self.now)
+
+    def _charges(self, costs: dict[int, int]) -> list[tuple[Limit, int]]:
+        return [(self.limits[n], self.limits[n].terms.unit * tokens) for n, tokens in costs.items()]
 
     def advance(self, microseconds: int) -> None:
         """Let time pass: who has been told leaves, who has to renews."""
         end = self.now + microseconds
         while self._events and self._events[0][0] <= end:
-            self.now, _, caller = heapq.heappop(self._events)
-            self._act(caller)
+            self.now, _, due = heapq.heappop(self._events)
+            if isinstance(due, Caller):
+                self._act(due)
+            else:
+                self.store.ask(due, self.now)
         self.now = end
 
     def _next(self) -> int:
@@ -133,31 +145,72 @@ class World:
         costs: dict[int, int],
         latency: int | None = 0,
         longest: int = FOREVER,
+        lost: tuple[int, ...] = (),
         *,
         claim: bool = False,
     ) -> Caller:
         """Wait for tokens, for as long as it takes."""
-        caller = Caller(self._next(), costs, self.now, latency)
+        caller = Caller(self._next(), costs, self.now, latency, lost)
         self.callers.append(caller)
-        self._heard(caller, self.ask("take", costs, longest, claim=claim))
+        self._answer(caller, self.ask("take", costs, longest, claim=claim))
         return caller
 
     def cancel(self, caller: Caller) -> None:
         """Give up, unless it has left."""
-        if caller.left is None and not caller.gone:
+        if self._waits(caller):
             caller.gone = True
-            self.ask("cancel", caller.costs, place=caller.place)
+            if caller.place.number:
+                self.ask("cancel", caller.costs, place=caller.place)
+
+    def interrupt(self, caller: Caller, delay: int) -> None:
+        """Give up amid a renewal, whose answer has the same given back once more."""
+        if self._waits(caller) and caller.told is None:
+            charges = self._charges(caller.costs)
+            renewal = Question("renew", charges, FOREVER, place=caller.place)
+            undo = undoing(renewal, self.store.ask(renewal, self.now))
+            if undo is not None:
+                heapq.heappush(self._events, (self.now + delay, self._next(), undo))
+        self.cancel(caller)
+
+    def stop(self, caller: Caller, length: int) -> None:
+        """Stop its process for a while."""
+        caller.stopped = self.now + length
+
+    @staticmethod
+    def _waits(caller: Caller) -> bool:
+        return caller.left is None and not caller.gone
 
     def _act(self, caller: Caller) -> None:
-        if caller.gone:
+        if not self._waits(caller):
             return
-        if caller.told == self.now:
-            caller.left = self.now
-        elif caller.told is None:
-            self._heard(caller, self.ask("renew", caller.costs, FOREVER, place=caller.place))
+        if caller.stopped > self.now:
+            self._at(caller.stopped, caller)
+        elif caller.told is None or self.now - caller.told > LIFE:
+            self._renew(caller)
+        else:
+            caller.left = caller.told
+
+    def _renew(self, caller: Caller) -> None:
+        """Ask again; whoever is far too late for its time gives it back by that."""
+        place = caller.place
+        if place.due:
+            caller.place, caller.told, caller.moved = NOWHERE, None, True
+        self._answer(caller, self.ask("renew", caller.costs, FOREVER, place=place))
+
+    def _answer(self, caller: Caller, replied: Answer) -> None:
+        """Answer a question of a caller, unless the answer is lost."""
+        caller.asked += 1
+        if caller.asked - 1 not in caller.lost:
+            self._heard(caller, replied)
+        elif caller.heard is None or self.now - caller.heard > LIFE:
+            self.cancel(caller)  # it has failed
+        else:
+            self._at(self.now + RENEWAL, caller)
 
     def _heard(self, caller: Caller, replied: Answer) -> None:
-        caller.place = replied.place
+        unheard = any(0 < number < caller.asked for number in caller.lost)
+        caller.moved |= unheard and caller.place.number != replied.place.number
+        caller.place, caller.heard = replied.place, self.now
         if replied.wait == 0:
             caller.left = self.now
         elif not replied.place.number:
@@ -165,7 +218,7 @@ class World:
         elif caller.latency is None:
             caller.gone = True  # it dies
         elif replied.place.due:
-            caller.told, caller.heard = replied.place.due, self.now
+            caller.told = replied.place.due
             assert caller.told == self.now + replied.wait
             self._at(caller.told, caller)
         else:

@@ -17,6 +17,9 @@ from rate_limiter.shared.store import NOWHERE, Limit, Place, Question
 from rate_limiter.shared.terms import LONGEST, Terms
 
 LIMITS = [(5, 1), (10, 3), (1, Fraction(1, 3)), (7, Fraction(100, 60)), (2, 0.7), (4, 0.2), (20, 2)]
+NEVER = st.just(())
+NOW_AND_THEN = st.sampled_from([(), (), (1,), (2,), (1, 3), (2, 4, 6)])  # of its questions
+ANY = st.lists(st.integers(0, 5), max_size=4).map(tuple)
 IN_TIME = [0, 1, SECOND // 10, SECOND - 1]
 LATE = [SECOND, SECOND + 1, 3 * SECOND, 9_999_999]
 DEAD = None
@@ -26,14 +29,18 @@ passing = st.one_of(st.sampled_from([0, 0, 1, SECOND]), st.integers(0, 3 * SECON
 costs = st.dictionaries(st.integers(0, 2), st.sampled_from([1, 1, 1, 2, 3, 9]), min_size=1)
 
 
-def acts(latencies, *more):
+def acts(latencies, *more, losing=NEVER):
     """Generate what callers do, after some time, to some of the buckets."""
-    wait = st.tuples(st.just("wait"), st.sampled_from(latencies), st.booleans())
+    wait = st.tuples(st.just("wait"), st.sampled_from(latencies), st.booleans(), losing)
     acting = [wait, wait, wait, st.tuples(st.just("allow")), *more]
     return st.lists(st.tuples(passing, costs, st.one_of(*acting)), min_size=4, max_size=40)
 
 
 cancelling = st.tuples(st.just("cancel"), st.integers(0, 40))
+interrupting = st.tuples(st.just("interrupt"), st.integers(0, 40), passing)
+stopping = st.tuples(
+    st.just("stop"), st.integers(0, 40), st.sampled_from([SECOND, 10 * SECOND, 40 * SECOND])
+)
 pausing = st.tuples(st.just("pause"), st.sampled_from([SECOND, 5 * SECOND, 20 * SECOND]))
 resuming = st.tuples(st.just("resume"))
 
@@ -64,11 +71,12 @@ def do(world, tokens, kind, *details):
     if kind == "allow":
         world.allow(tokens)
     elif kind == "wait":
-        latency, claim = details
-        world.wait(tokens, latency, claim=claim and latency == 0)
-    elif kind == "cancel":
+        latency, claim, lost = details
+        world.wait(tokens, latency, lost=lost, claim=claim and latency == 0)
+    elif kind in {"cancel", "interrupt", "stop"}:
         if world.callers:
-            world.cancel(world.callers[details[0] % len(world.callers)])
+            chosen, *more = details
+            getattr(world, kind)(world.callers[chosen % len(world.callers)], *more)
     else:
         world.ask(kind, dict.fromkeys(tokens, 0), *details)
 
@@ -96,9 +104,10 @@ def leaves(caller, n):
 def check_order(world):
     """See to it that who came first left first, in each bucket.
 
-    Only a caller that was told its time before a pause keeps it, so that it may pass one ahead.
+    Only a caller that was told its time before a pause keeps it, so that it may pass one ahead, and
+    one that has lost its place begins at the end.
     """
-    left = [caller for caller in world.callers if caller.left is not None]
+    left = [caller for caller in world.callers if caller.left is not None and not caller.moved]
     for place, ahead in enumerate(left):
         for behind in left[place + 1 :]:
             if ahead.costs.keys() & behind.costs.keys():
@@ -143,9 +152,43 @@ def test_wait_in_time_leaves_in_order_whatever_is_paused(world_limits, schedule,
 
 
 @settings(max_examples=80)
-@given(limits, acts([*IN_TIME, *LATE, DEAD], cancelling, pausing, resuming), debts, st.booleans())
+@given(limits, acts(IN_TIME, interrupting, losing=NOW_AND_THEN), debts, st.booleans())
+def test_wait_whose_answers_get_lost_leaves_in_order(world_limits, schedule, debt, forgets):
+    """P10: Whoever still has its place after an answer was lost leaves in order of coming."""
+    world = lived(world_limits, schedule, seconds=debt, forgets=forgets)
+
+    check_rates(world)
+    check_order(world)
+    check_promises(world)
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(LIMITS), acts([0], losing=NOW_AND_THEN), debts)
+def test_lose_answers_now_and_then_costs_nothing(limit, schedule, debt):
+    """P29: Of two renewals of a wait one may be lost: callers leave when they would have, once."""
+    none_lost = [
+        (passed, costs, (*act[:3], ()) if act[0] == "wait" else act)
+        for passed, costs, act in schedule
+    ]
+    worlds = [lived([limit], each, seconds=debt) for each in (schedule, none_lost)]
+
+    assert not any(caller.moved for caller in worlds[0].callers)
+    left, expected = [[caller.left for caller in world.callers] for world in worlds]
+    assert left == expected
+
+
+@settings(max_examples=80)
+@given(
+    limits,
+    acts(
+        [*IN_TIME, *LATE, DEAD], cancelling, interrupting, stopping, pausing, resuming, losing=ANY
+    ),
+    debts,
+    st.booleans(),
+)
 def test_wait_however_late_keeps_the_rate_and_promises(world_limits, schedule, debt, forgets):
-    """P1: Late renewals, deaths and pauses break no window, and no time that somebody was told."""
+    """P1: Neither late renewals, deaths, lost answers, processes that are stopped nor pauses break
+    a window, or a time that somebody was told."""
     world = lived(world_limits, schedule, seconds=debt, forgets=forgets)
 
     check_rates(world)
@@ -224,7 +267,7 @@ def test_refuse_changes_nothing(world_limits, schedule, wanted):
 def test_die_in_line_holds_nobody_up_for_long(limit, schedule, when, tokens):
     """P40: With a caller that dies everybody leaves at most 15 s later than without it."""
     waits = [each for each in schedule if each[2][0] == "wait" and not each[2][2]]
-    dying = [(0, {0: tokens}, ("wait", DEAD, False))]
+    dying = [(0, {0: tokens}, ("wait", DEAD, False, ()))]
     with_it = lived([limit], [*waits[:when], *dying, *waits[when:]], seconds=12)
     without = lived([limit], waits, seconds=12)
 
@@ -431,6 +474,78 @@ def test_renew_what_takes_too_long_by_now_gives_the_place_up():
 
     assert world.ask("renew", {0: 1}, 25 * SECOND, place=caller.place).place == NOWHERE
     assert world.ask("level", {0: 0}).standings[0].waiting == 0
+
+
+def test_cancel_after_a_lost_answer_gives_the_place_up():
+    """P11: Whoever was told when to leave, and has not heard of it, can still leave the line."""
+    world = World.of((1, 1))
+    world.ask("correct", {0: 12})
+    caller = world.wait({0: 1}, lost=(1,))
+
+    world.advance(5 * SECOND)
+    world.cancel(caller)
+
+    assert caller.place.due == 0
+    assert world.ask("level", {0: 0}).standings[0].waiting == 0
+
+
+def test_interrupt_a_renewal_gives_the_place_back_once():
+    """P29: The caller and the answer that comes late give back the same tokens, once."""
+    world = World.of((20, 1))
+    world.ask("correct", {0: 31})
+    caller = world.wait({0: 1})
+
+    world.advance(4 * SECOND)
+    world.interrupt(caller, 9 * SECOND)
+    world.advance(9 * SECOND)
+
+    assert world.ask("take", {0: 3}, -1).wait == SECOND
+
+
+def test_interrupt_a_renewal_that_takes_gives_the_tokens_back():
+    """P11: Tokens that a renewal has found there go back, for only its answer knows of them."""
+    world = World.of((1, 1))
+    world.ask("correct", {0: 12})
+    caller = world.wait({0: 1}, latency=9 * SECOND)
+
+    world.advance(13 * SECOND)
+    world.interrupt(caller, 0)
+    world.advance(1)
+
+    assert world.allow({0: 1})
+
+
+@pytest.mark.parametrize(("longest", "served"), [(2 * SECOND, True), (2 * SECOND - 1, False)])
+def test_renew_after_a_lost_reply_hears_what_was_told(longest, served):
+    """P12: A place whose caller has not heard when it leaves is kept, or given up, as any other."""
+    world = World.of((1, 1), (1, 1))
+    both = {0: 1, 1: 1}
+    world.ask("correct", {0: 10, 1: 12})
+    place = world.wait(both, DEAD).place
+    world.advance(5 * SECOND)
+    told = world.ask("renew", both, FOREVER, place=place)
+    world.advance(5 * SECOND)
+
+    again = world.ask("renew", both, longest, place=place)
+
+    assert (again.wait, again.held) == (2 * SECOND, 1)
+    assert again.place == (told.place if served else NOWHERE)
+    assert [standing.waiting for standing in again.standings] == [int(served)] * 2
+
+
+def test_cancel_beside_a_run_of_places_gives_up_its_own():
+    """P11: A place is looked for by itself first, for its number may lie within those of a run."""
+    world = World.of((1, 1))
+    world.ask("correct", {0: 1})
+    text = world.store.values[b"0"]
+    due = [START + seconds * SECOND for seconds in range(5)]
+    run = f";1:3:2:{2 * SECOND}:0:{due[3]}:0:{due[2]}:0"
+    own = f";2:2:1:{SECOND}:0:{due[4]}:0:{due[3]}:0"
+    world.store.values[b"0"] = text + run + own
+
+    world.ask("cancel", {0: 1}, place=Place(2, due[3]))
+
+    assert world.store.values[b"0"] == text + run
 
 
 def test_crowd_a_line_tells_whoever_comes_next():

@@ -490,13 +490,20 @@ end
 
 -- Tell a caller when it leaves, if that is soon, or to ask again.
 local function keep_place(buckets, spots, number, longest)
-    local seekers = {}
+    local seekers, places = {}, {}
     for i, b in ipairs(buckets) do
         seekers[i] = tail_of(b, spots[i] - 1)
         seekers[i].spot = spots[i]
+        places[i] = table.remove(b.line, spots[i])
     end
     local due, held = latest(buckets, seekers)
-    local moved = true
+    local moved = places[1].deadline > 0
+    if not moved then -- the reply was lost, but the place is as it was
+        due = places[1].due
+        if due - now > longest then return due - now, held, 0, 0, true end
+        for i, b in ipairs(buckets) do table.insert(b.line, spots[i], places[i]) end
+        return due - now, held, number, due, true
+    end
     while moved do
         moved = false
         for _, seeker in ipairs(seekers) do moved = let_pass(seeker, due) or moved end
@@ -524,34 +531,43 @@ local function charge(b, cost, cost_sub)
     end
 end
 
--- Give a place up. What has been corrected since it was taken is in the cost.
-local function leave(b, number, due)
+-- Return where in the line a caller stands by itself, or with others.
+local function spot_of(b, number)
     for at, place in ipairs(b.line) do
-        if place.first <= number and number <= place.last and (due == 0) == (place.deadline > 0) then
-            local us, sub = minus(b, place.cost, place.cost_sub, b.cost, b.cost_sub)
-            if place.count == 1 then
-                table.remove(b.line, at)
-                charge(b, us, sub)
-            else
-                if us < 0 then us, sub = 0, 0 end
-                place.count, place.cost, place.cost_sub, place.text = place.count - 1, us, sub, nil
-            end
-            return
-        end
+        if place.first == number and place.last == number then return at end
     end
-    if due > 0 and due <= now then charge(b, minus(b, 0, 0, b.cost, b.cost_sub)) end
+end
+
+local function run_of(b, number)
+    for at, place in ipairs(b.line) do
+        if place.first <= number and number <= place.last then return at end
+    end
+end
+
+-- Give a place up. What has been corrected since it was taken is in the cost. A caller that does not
+-- know when it leaves may have been told so by a reply that was lost.
+local function leave(b, number, due)
+    local at = spot_of(b, number) or due > 0 and run_of(b, number)
+    if at then
+        local place = b.line[at]
+        local us, sub = minus(b, place.cost, place.cost_sub, b.cost, b.cost_sub)
+        if place.count == 1 then
+            table.remove(b.line, at)
+            charge(b, us, sub)
+        else
+            if us < 0 then us, sub = 0, 0 end
+            place.count, place.cost, place.cost_sub, place.text = place.count - 1, us, sub, nil
+        end
+    elseif due > 0 and due <= now then
+        charge(b, minus(b, 0, 0, b.cost, b.cost_sub))
+    end
 end
 
 local function renew(buckets, number, longest, left)
     local spots, found = {}, 0
     for i, b in ipairs(buckets) do
-        for at, place in ipairs(b.line) do
-            if place.deadline > 0 and place.first == number then
-                table.remove(b.line, at)
-                spots[i], found = at, found + 1
-                break
-            end
-        end
+        spots[i] = spot_of(b, number)
+        if spots[i] then found = found + 1 end
     end
     local wait, held, kept, due
     if found < #buckets then -- it has left unused, or was given back, or the store has lost it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .line import FIRM, advance, charge, crowded, end_pause, gather, place_of, tail_of
-from .renewing import Act, keep_place, withdraw
+from .renewing import Act, keep_place, run_of, spot_of
 from .state import State
 from .store import Place, Question
 
@@ -46,7 +46,7 @@ def _lease(question: Question, states: Sequence[State], now: int) -> Act:
 
 
 def _renew(question: Question, states: Sequence[State], now: int) -> Act:
-    spots = [withdraw(state, question.place.number) for state in states]
+    spots = [spot_of(state, question.place.number) for state in states]
     found = [spot for spot in spots if spot is not None]
     if len(found) < len(states):  # it has left unused, or was given back, or the store has lost it
         _cancel(question, states, now)
@@ -65,19 +65,27 @@ def _cancel(question: Question, states: Sequence[State], now: int) -> Act:
 
 
 def _leave(state: State, place: Place, cost: int, now: int) -> None:
-    """Give a place up. What has been corrected since it was taken is in the cost."""
-    number, due = place
-    for spot, waiting in enumerate(state.line):
-        if waiting.first <= number <= waiting.last and (due == 0) == (waiting.deadline > 0):
-            if waiting.count == 1:
-                del state.line[spot]
-                charge(state, waiting.cost - cost, now)
-            else:
-                waiting.count -= 1
-                waiting.cost = max(waiting.cost - cost, 0)
-            return
-    if 0 < due <= now:
+    """Give a place up. What has been corrected since it was taken is in the cost.
+
+    A caller that does not know when it leaves may have been told so by a reply that was lost.
+    """
+    spot = spot_of(state, place.number)
+    if spot is None and place.due:
+        spot = run_of(state, place.number)
+    if spot is not None:
+        _vacate(state, spot, cost, now)
+    elif 0 < place.due <= now:
         charge(state, -cost, now)
+
+
+def _vacate(state: State, spot: int, cost: int, now: int) -> None:
+    waiting = state.line[spot]
+    if waiting.count == 1:
+        del state.line[spot]
+        charge(state, waiting.cost - cost, now)
+    else:
+        waiting.count -= 1
+        waiting.cost = max(waiting.cost - cost, 0)
 
 
 def _correct(question: Question, states: Sequence[State], now: int) -> Act:

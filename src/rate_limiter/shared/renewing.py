@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .line import FIRM, Tail, due_of, floor_after, place_of, tail_of
-from .state import State
+from .state import State, Waiting
 from .store import NOWHERE, Place, Question
 
-__all__ = ["Act", "keep_place", "withdraw"]
+__all__ = ["Act", "keep_place", "run_of", "spot_of"]
 
 
 class Act(NamedTuple):
@@ -23,11 +23,18 @@ class Act(NamedTuple):
     spare: int = 0
 
 
-def withdraw(state: State, number: int) -> int | None:
-    """Take a place that renews out of the line; return where it was."""
+def spot_of(state: State, number: int) -> int | None:
+    """Return where in the line a caller stands, if it stands there by itself."""
     for spot, waiting in enumerate(state.line):
-        if waiting.deadline and waiting.first == number:
-            del state.line[spot]
+        if waiting.first == waiting.last == number:
+            return spot
+    return None
+
+
+def run_of(state: State, number: int) -> int | None:
+    """Return where in the line a caller that was told when to leave stands with others."""
+    for spot, waiting in enumerate(state.line):
+        if waiting.first <= number <= waiting.last:
             return spot
     return None
 
@@ -76,10 +83,13 @@ def keep_place(question: Question, states: Sequence[State], spots: Sequence[int]
         for state, spot, (_, cost) in zip(states, spots, question.charges, strict=True)
     ]
     dues = [seeker.due(seeker.cost) for seeker in seekers]
+    places = [state.line.pop(spot) for state, spot in zip(states, spots, strict=True)]
+    if not places[0].deadline:
+        return _tell_again(question, seekers, places, Act(places[0].due - now, _latest(dues)))
     while any([seeker.let_pass(max(dues), now) for seeker in seekers]):  # noqa: C419 - each of them
         dues = [seeker.due(seeker.cost) for seeker in seekers]
     due = max(dues)
-    wait, held = due - now, dues.index(due)
+    wait, held = due - now, _latest(dues)
     if wait > question.longest:
         return Act(wait, held)
     number, firm = question.place.number, wait <= FIRM
@@ -87,6 +97,21 @@ def keep_place(question: Question, states: Sequence[State], spots: Sequence[int]
         place = place_of(number, seeker.cost, due, firm, seeker, len(states), now)
         seeker.state.line.insert(seeker.spot, place)
     return Act(wait, held, Place(number, due if firm else 0))
+
+
+def _tell_again(
+    question: Question, seekers: Sequence[_Seeker], places: Sequence[Waiting], act: Act
+) -> Act:
+    """Tell a caller what it was told before: the reply was lost, but the place is as it was."""
+    if act.wait > question.longest:
+        return act
+    for seeker, place in zip(seekers, places, strict=True):
+        seeker.state.line.insert(seeker.spot, place)
+    return act._replace(place=Place(question.place.number, places[0].due))
+
+
+def _latest(dues: Sequence[int]) -> int:
+    return dues.index(max(dues))
 
 
 def _seeker(state: State, spot: int, cost: int, now: int) -> _Seeker:

@@ -73,7 +73,7 @@ class Question(NamedTuple):
             lease: take the charge of one bucket if it is there, and `spare` as far as that is;
             renew: keep a place that has not been told when to leave, and ask again when that is;
                 give back a place that has left without its caller, and take the charges anew;
-            cancel: give a place up, with its charges;
+            cancel: give a place up, with its charges; a due of 0 gives up one that is in line;
             correct: charge, or give back what is below zero;
             pause, resume, reset: as the methods of a bucket;
             level: change nothing.
@@ -180,8 +180,12 @@ def undoing(question: Question, answer: Answer) -> Question | None:
     """Return what gives back what an answer has taken; None if it has taken nothing."""
     if question.operation not in ("take", "lease", "renew"):
         return None
-    if answer.place.number:
-        return question._replace(operation="cancel", place=answer.place)
+    place = answer.place
+    if place.number:
+        if answer.wait and place.number == question.place.number:
+            # Its caller gives up that place as well: what has left by now is given back once.
+            place = place._replace(due=0)
+        return question._replace(operation="cancel", place=place)
     if answer.wait:
         return None
     charges = [(limit, -units - answer.spare) for limit, units in question.charges]
