@@ -173,13 +173,20 @@ local function end_pause(b, at)
     end
 end
 
+-- Cut what has added up beyond the capacity for a head of the line, which has left it.
+local function cut_surplus(b, at)
+    b.full, b.sub = later(b.full, b.sub, at, 0)
+end
+
 -- Bring a bucket up to now: who was told to leave has left, who did not renew is gone.
 local function advance(b)
     local staying = {}
     for _, place in ipairs(b.line) do
         if place.deadline > 0 and place.deadline > now or place.deadline == 0 and place.due > now then
             staying[#staying + 1] = place
-        elseif place.deadline == 0 then
+        elseif place.deadline > 0 then
+            if #staying == 0 then cut_surplus(b, place.deadline) end
+        else
             end_pause(b, place.due)
             local us, sub = plus(b, b.full, b.sub, place.cost, place.cost_sub)
             b.full, b.sub = later(us, sub, place.floor, place.floor_sub)
@@ -553,6 +560,7 @@ local function leave(b, number, due)
         local us, sub = minus(b, place.cost, place.cost_sub, b.cost, b.cost_sub)
         if place.count == 1 then
             table.remove(b.line, at)
+            if at == 1 then cut_surplus(b, now) end
             charge(b, us, sub)
         else
             if us < 0 then us, sub = 0, 0 end
@@ -576,7 +584,10 @@ local function renew(buckets, number, longest, left)
     else
         wait, held, kept, due = keep_place(buckets, spots, number, longest)
     end
-    for _, b in ipairs(buckets) do advance(b) end
+    for i, b in ipairs(buckets) do
+        if kept == 0 and spots[i] == 1 then cut_surplus(b, now) end
+        advance(b)
+    end
     return wait, held, kept, due, true
 end
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .line import FIRM, advance, charge, crowded, end_pause, gather, place_of, tail_of
+from .line import FIRM, advance, charge, crowded, cut, end_pause, gather, place_of, tail_of
 from .renewing import Act, keep_place, run_of, spot_of
 from .state import State
 from .store import Place, Question
@@ -53,6 +53,10 @@ def _renew(question: Question, states: Sequence[State], now: int) -> Act:
         act = _take(question, states, now)
     else:
         act = keep_place(question, states, found, now)
+    if not act.place.number:
+        for state, spot in zip(states, spots, strict=True):
+            if spot == 0:
+                cut(state, now)
     for state in states:
         advance(state, now)
     return act._replace(changed=True)
@@ -82,6 +86,8 @@ def _vacate(state: State, spot: int, cost: int, now: int) -> None:
     waiting = state.line[spot]
     if waiting.count == 1:
         del state.line[spot]
+        if spot == 0:
+            cut(state, now)
         charge(state, waiting.cost - cost, now)
     else:
         waiting.count -= 1

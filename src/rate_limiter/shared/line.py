@@ -23,6 +23,7 @@ __all__ = [
     "advance",
     "charge",
     "crowded",
+    "cut",
     "due_of",
     "end_pause",
     "floor_after",
@@ -45,17 +46,22 @@ def advance(state: State, now: int) -> None:
     """Bring a state up to now: who was told to leave has left, who did not renew is gone."""
     staying: list[Waiting] = []
     for waiting in state.line:
-        if waiting.deadline:
-            if waiting.deadline > now:
-                staying.append(waiting)
-        elif waiting.due > now:
+        if (waiting.deadline or waiting.due) > now:
             staying.append(waiting)
+        elif waiting.deadline:
+            if not staying:
+                cut(state, waiting.deadline)
         else:
             end_pause(state, waiting.due)
             state.full_at = max(state.full_at + waiting.cost, waiting.floor)
     state.line = staying
     end_pause(state, now)
     state.full_at = max(state.full_at, least(state, now))
+
+
+def cut(state: State, now: int) -> None:
+    """Cut what has added up beyond the capacity for a head of the line, which has left it now."""
+    state.full_at = max(state.full_at, now * state.terms.scale)
 
 
 def end_pause(state: State, now: int) -> None:
