@@ -81,14 +81,14 @@ class World:
     """Buckets, and the callers that use them.
 
     Attributes:
-        pauses: When buckets were paused.
+        pauses: From when to when buckets were paused.
     """
 
     limits: list[Limit]
     store: Texts = field(default_factory=Texts)
     now: int = START
     callers: list[Caller] = field(default_factory=list)
-    pauses: list[int] = field(default_factory=list)
+    pauses: list[tuple[int, int]] = field(default_factory=list)
     _events: list[tuple[int, int, Caller | Question]] = field(default_factory=list)
     _came: int = 0
 
@@ -108,7 +108,7 @@ class World:
     ) -> Answer:
         """Put a question to the store, about tokens of some buckets."""
         if operation == "pause":
-            self.pauses.append(self.now)
+            self.pauses.append((self.now, self.now + longest))
         question = Question(operation, self._charges(costs), longest, claim, place)
         return self.store.ask(question, self.now)
 
