@@ -172,5 +172,21 @@ class Twins:
                 assert abs(floor - other_floor) <= slack
 
 
+@dataclass
+class TwinStore:
+    """A store for callers of generated schedules: it asks all three."""
+
+    twins: Twins
+
+    def ask(self, question, now):
+        """Return the answer that all of them give."""
+        self.twins.now = now
+        tokens = {
+            int(limit.key): Fraction(units, limit.terms.unit) for limit, units in question.charges
+        }
+        longest, claim, place = question.longest, question.claim, question.place
+        return self.twins.ask(question.operation, tokens, longest, claim=claim, place=place)
+
+
 def plain(replied):
     return replied._replace(standings=list(replied.standings))

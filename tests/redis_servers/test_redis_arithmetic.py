@@ -6,8 +6,24 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lives import (
+    ANY,
+    DEAD,
+    IN_TIME,
+    LATE,
+    acts,
+    cancelling,
+    crossing,
+    debts,
+    interrupting,
+    lived,
+    pausing,
+    resuming,
+    stopping,
+)
+from lives import limits as lived_limits
 from malformed import MALFORMED
-from script_twins import Twins, without_fast_path
+from script_twins import Twins, TwinStore, without_fast_path
 
 from each import each
 from rate_limiter.redis.script import SOURCE, answer_of, request, sha_of
@@ -120,10 +136,26 @@ def make_twins_for_all(redis_server):
         digests = [client.script_load(source).encode() for source in (SOURCE, without_fast_path())]
 
         def make_twins(first, second, start):
-            client.delete(*[f"changed:{kind}{n}" for kind in "fs" for n in (0, 1)])
+            client.delete(*[f"changed:{kind}{n}" for kind in "fs" for n in range(3)])
             return Twins(client, digests, "changed", [Terms(*first), Terms(*second)], start)
 
         yield make_twins
+
+
+@settings(max_examples=40)
+@given(data=st.data(), world_limits=lived_limits, debt=debts)
+def test_live_by_the_script_as_by_the_algorithm(make_twins_for_all, data, world_limits, debt):
+    """P35: So they do for callers who renew, die, give up, are stopped and hear no answers."""
+    more = cancelling, interrupting, stopping, pausing, resuming
+    lives = st.one_of(acts([*IN_TIME, *LATE, DEAD], *more, losing=ANY), crossing())
+    twins = make_twins_for_all((1, 1), (1, 1), NOW)
+    twins.terms = [Terms(*limit) for limit in world_limits]
+    twins.values = [None for _ in world_limits]
+
+    world = lived(world_limits, data.draw(lives), seconds=debt, store=TwinStore(twins))
+
+    everything = dict.fromkeys(range(len(world_limits)), 0)
+    assert {standing.waiting for standing in world.ask("level", everything).standings} == {0}
 
 
 def test_fill_a_line_beyond_what_is_kept_apart_agrees(make_twins):
