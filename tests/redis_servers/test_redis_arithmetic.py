@@ -29,7 +29,7 @@ from each import each
 from rate_limiter.redis.script import SOURCE, answer_of, request, sha_of
 from rate_limiter.shared import algorithm
 from rate_limiter.shared.failures import TooMuch
-from rate_limiter.shared.store import Limit, Question
+from rate_limiter.shared.store import Limit, Place, Question
 from rate_limiter.shared.terms import LONGEST, Terms
 
 SECOND = 10**6
@@ -170,6 +170,56 @@ def test_fill_a_line_beyond_what_is_kept_apart_agrees(make_twins):
         twins.now += 5 * SECOND
         for chosen in range(6):
             twins.revisit("renew", chosen, 10**10)
+
+
+LEAVING = {
+    "cancelled": [("cancel", 12, 10**10)],
+    "dead": [("", 14, 0)],
+    "refused": [("renew", 12, SECOND)],
+    "lost in one bucket": [("reset", 12, 0), ("renew", 0, 10**10)],
+}
+
+
+@pytest.mark.parametrize("way", LEAVING)
+def test_leave_the_head_of_a_line_agrees(make_twins, way):
+    """P35: So they do where a head that wants more than fits leaves what has added up for it."""
+    twins, both = make_twins((10, 1), (5, 2), NOW), {0: 60, 1: 60}
+    twins.ask("correct", {0: 10, 1: 5}, 0)
+    head = twins.ask("take", both, 10**10).place
+    twins.now += SECOND
+    twins.ask("take", {0: 60}, 10**10)
+    for operation, seconds, longest in LEAVING[way]:
+        twins.now += seconds * SECOND
+        if operation:
+            tokens = {1: 0} if operation == "reset" else both
+            twins.ask(operation, tokens, longest, place=head)
+
+    assert twins.ask("level", {0: 0}, 0).standings[0].waiting == 1 + (way == "lost in one bucket")
+
+
+def test_renew_what_has_left_without_its_caller_agrees(make_twins):
+    """P35: So they do where a process that was stopped gives its tokens back, and takes others."""
+    for tokens in ({0: 3}, {0: 3, 1: 4}):
+        twins = make_twins((30, 1), (40, 1), NOW)
+        twins.ask("correct", {0: 31, 1: 41}, 0)
+        place = twins.ask("take", tokens, 10**10).place
+        twins.now += 20 * SECOND
+        assert twins.ask("renew", tokens, 10**10, place=place).wait == 0
+        assert twins.ask("take", {0: 30}, -1).wait == 14 * SECOND
+
+
+def test_cancel_beside_a_run_of_places_agrees(client, make_twins):
+    """P35: So they do where the number of a place is between those of others, kept as one."""
+    twins = make_twins((1, 1), (1, 1), NOW)
+    due = [NOW + seconds * SECOND for seconds in range(5)]
+    run, own = f";1:3:2:2000000:0:{due[3]}:0:{due[2]}:0", f";2:2:1:1000000:0:{due[4]}:0:{due[3]}:0"
+    text = f"{due[1]}{twins.terms[0].text}"
+    twins.values[0] = text + run + own
+    client.mset(dict.fromkeys([f"{twins.name}:f0", f"{twins.name}:s0"], twins.values[0]))
+
+    twins.ask("cancel", {0: 1}, 0, place=Place(2, due[3]))
+
+    assert twins.values[0] == text + run
 
 
 @pytest.mark.parametrize("limit", [(10, 3), (Fraction(10, 3), 7), (5, 1)], ids=str)
