@@ -197,15 +197,19 @@ def test_leave_the_head_of_a_line_agrees(make_twins, way):
     assert twins.ask("level", {0: 0}, 0).standings[0].waiting == 1 + (way == "lost in one bucket")
 
 
-def test_renew_what_has_left_without_its_caller_agrees(make_twins):
-    """P35: So they do where a process that was stopped gives its tokens back, and takes others."""
-    for tokens in ({0: 3}, {0: 3, 1: 4}):
-        twins = make_twins((30, 1), (40, 1), NOW)
-        twins.ask("correct", {0: 31, 1: 41}, 0)
-        place = twins.ask("take", tokens, 10**10).place
-        twins.now += 20 * SECOND
-        assert twins.ask("renew", tokens, 10**10, place=place).wait == 0
-        assert twins.ask("take", {0: 30}, -1).wait == 14 * SECOND
+@pytest.mark.parametrize("tokens", [{0: 3}, {0: 3, 1: 4}], ids=["one", "both"])
+@pytest.mark.parametrize(("late", "lacks"), [(16, 51), (29, 40), (46, 40)])
+def test_renew_what_has_left_without_its_caller_agrees(make_twins, tokens, late, lacks):
+    """P35: So they do where a process that was stopped gives back what has not come back since."""
+    twins = make_twins((30, 1), (40, 1), NOW)
+    twins.ask("correct", {0: 31, 1: 40}, 0)
+    place = twins.ask("take", tokens, 10**10).place
+    twins.now += (4 + late) * SECOND
+    twins.ask("correct", {0: 40, 1: 40}, 0)
+
+    twins.ask("renew", tokens, 0, place=place)
+
+    assert twins.ask("take", {0: 30}, -1).wait == lacks * SECOND
 
 
 def test_cancel_beside_a_run_of_places_agrees(client, make_twins):

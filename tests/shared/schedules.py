@@ -156,7 +156,7 @@ class World:
         return caller
 
     def cancel(self, caller: Caller) -> None:
-        """Give up, unless it has left."""
+        """Give up, unless it has left, or its process is stopped."""
         if self._waits(caller):
             caller.gone = True
             if caller.place.number:
@@ -176,12 +176,11 @@ class World:
         """Stop its process for a while."""
         caller.stopped = self.now + length
 
-    @staticmethod
-    def _waits(caller: Caller) -> bool:
-        return caller.left is None and not caller.gone
+    def _waits(self, caller: Caller) -> bool:
+        return caller.left is None and not caller.gone and caller.stopped <= self.now
 
     def _act(self, caller: Caller) -> None:
-        if not self._waits(caller):
+        if caller.left is not None or caller.gone:
             return
         if caller.stopped > self.now:
             self._at(caller.stopped, caller)

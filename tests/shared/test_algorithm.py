@@ -466,6 +466,23 @@ def test_interrupt_a_renewal_gives_the_place_back_once():
     assert world.ask("take", {0: 3}, -1).wait == SECOND
 
 
+@pytest.mark.parametrize(
+    ("tokens", "late", "given"), [(2, 17, 2), (2, 19, 1), (2, 25, 0), (9, 10, 9), (9, 12, 8)]
+)
+def test_return_what_was_not_used_gives_nothing_back_twice(tokens, late, given):
+    """P1: A caller that was stopped gives back only tokens that have not come back since."""
+    world = World.of((20, 1))
+    world.ask("correct", {0: 20})
+    caller = world.wait({0: tokens}, DEAD)
+    world.advance((tokens + late) * SECOND)
+    world.ask("correct", {0: 40})
+
+    world.ask("renew", {0: tokens}, 0, place=caller.place)
+
+    before = max(20 - late, 0) + 40
+    assert world.ask("take", {0: 20}, -1).wait == (before - given) * SECOND
+
+
 def test_interrupt_a_renewal_that_takes_gives_the_tokens_back():
     """P11: Tokens that a renewal has found there go back, for only its answer knows of them."""
     world = World.of((1, 1))

@@ -552,8 +552,9 @@ local function run_of(b, number)
 end
 
 -- Give a place up. What has been corrected since it was taken is in the cost. A caller that does not
--- know when it leaves may have been told so by a reply that was lost.
-local function leave(b, number, due)
+-- know when it leaves may have been told so by a reply that was lost. Of a place that has left without
+-- its caller, who was stopped for long, what has come back since is not had twice.
+local function leave(b, number, due, stopped)
     local at = spot_of(b, number) or due > 0 and run_of(b, number)
     if at then
         local place = b.line[at]
@@ -567,7 +568,13 @@ local function leave(b, number, due)
             place.count, place.cost, place.cost_sub, place.text = place.count - 1, us, sub, nil
         end
     elseif due > 0 and due <= now then
-        charge(b, minus(b, 0, 0, b.cost, b.cost_sub))
+        local us, sub = b.cost, b.cost_sub
+        if stopped then
+            local lacks, lacks_sub = b.span - (now - due), b.span_sub
+            if lacks < 0 then lacks, lacks_sub = 0, 0 end
+            if above(us, sub, lacks, lacks_sub) then us, sub = lacks, lacks_sub end
+        end
+        charge(b, minus(b, 0, 0, us, sub))
     end
 end
 
@@ -579,7 +586,7 @@ local function renew(buckets, number, longest, left)
     end
     local wait, held, kept, due
     if found < #buckets then -- it has left unused, or was given back, or the store has lost it
-        for _, b in ipairs(buckets) do leave(b, number, left) end
+        for _, b in ipairs(buckets) do leave(b, number, left, true) end
         wait, held, kept, due = take(buckets, longest)
     else
         wait, held, kept, due = keep_place(buckets, spots, number, longest)

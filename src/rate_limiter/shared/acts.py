@@ -49,7 +49,8 @@ def _renew(question: Question, states: Sequence[State], now: int) -> Act:
     spots = [spot_of(state, question.place.number) for state in states]
     found = [spot for spot in spots if spot is not None]
     if len(found) < len(states):  # it has left unused, or was given back, or the store has lost it
-        _cancel(question, states, now)
+        for state, (_, cost) in zip(states, question.charges, strict=True):
+            _return(state, question.place, cost, now)
         act = _take(question, states, now)
     else:
         act = keep_place(question, states, found, now)
@@ -69,20 +70,32 @@ def _cancel(question: Question, states: Sequence[State], now: int) -> Act:
 
 
 def _leave(state: State, place: Place, cost: int, now: int) -> None:
-    """Give a place up. What has been corrected since it was taken is in the cost.
+    """Give a place up. What has been corrected since it was taken is in the cost."""
+    if not _vacate(state, place, cost, now) and 0 < place.due <= now:
+        charge(state, -cost, now)
+
+
+def _return(state: State, place: Place, cost: int, now: int) -> None:
+    """Give a place up that may have left without its caller, who was stopped for long.
+
+    What it paid may have come back since, and cannot be had twice. When it left, the bucket was
+    empty, and so it was full no sooner than it can be from there.
+    """
+    if not _vacate(state, place, cost, now) and 0 < place.due <= now:
+        lacks = state.terms.span - (now - place.due) * state.terms.scale
+        charge(state, -max(min(cost, lacks), 0), now)
+
+
+def _vacate(state: State, place: Place, cost: int, now: int) -> bool:
+    """Take a place out of the line; tell whether it was there.
 
     A caller that does not know when it leaves may have been told so by a reply that was lost.
     """
     spot = spot_of(state, place.number)
     if spot is None and place.due:
         spot = run_of(state, place.number)
-    if spot is not None:
-        _vacate(state, spot, cost, now)
-    elif 0 < place.due <= now:
-        charge(state, -cost, now)
-
-
-def _vacate(state: State, spot: int, cost: int, now: int) -> None:
+    if spot is None:
+        return False
     waiting = state.line[spot]
     if waiting.count == 1:
         del state.line[spot]
@@ -92,6 +105,7 @@ def _vacate(state: State, spot: int, cost: int, now: int) -> None:
     else:
         waiting.count -= 1
         waiting.cost = max(waiting.cost - cost, 0)
+    return True
 
 
 def _correct(question: Question, states: Sequence[State], now: int) -> Act:
