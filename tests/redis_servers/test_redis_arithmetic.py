@@ -29,6 +29,7 @@ from each import each
 from rate_limiter.redis.script import SOURCE, answer_of, request, sha_of
 from rate_limiter.shared import algorithm
 from rate_limiter.shared.failures import TooMuch
+from rate_limiter.shared.state import read
 from rate_limiter.shared.store import Limit, Place, Question
 from rate_limiter.shared.terms import LONGEST, Terms
 
@@ -210,6 +211,28 @@ def test_renew_what_has_left_without_its_caller_agrees(make_twins, tokens, late,
     twins.ask("renew", tokens, 0, place=place)
 
     assert twins.ask("take", {0: 30}, -1).wait == lacks * SECOND
+
+
+@pytest.mark.parametrize("changed", [(20, 1), (70, 1), (20, 2), (6, Fraction(1, 2))], ids=str)
+def test_change_the_limit_behind_a_large_head_agrees(make_twins, changed):
+    """P35: So they do where the head of the line has more than the capacity, and keeps that."""
+    twins = make_twins((5, 1), (1, 1), NOW)
+    twins.ask("correct", {0: 5}, 0)
+    twins.ask("take", {0: 60}, 10**10, claim=True)
+    twins.now += 45 * SECOND
+    twins.terms[0] = Terms(*changed)
+
+    twins.ask("correct", {0: 0}, 0)
+
+    lacks = max(Fraction(changed[0]) - 45, min(changed[0] - 60, 0)) * twins.terms[0].unit
+    assert (
+        abs(
+            read(twins.values[0], twins.terms[0], twins.now).full_at
+            - twins.now * twins.terms[0].scale
+            - lacks
+        )
+        <= twins.terms[0].scale
+    )
 
 
 def test_cancel_beside_a_run_of_places_agrees(client, make_twins):

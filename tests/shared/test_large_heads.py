@@ -10,6 +10,8 @@ from schedules import FOREVER, SECOND, World
 
 from rate_limiter import TokenBucket
 from rate_limiter.shared.line import LIFE
+from rate_limiter.shared.store import Limit
+from rate_limiter.shared.terms import Terms
 from rate_limiter.testing import ManualClock
 
 CAPACITY, MICROSECOND = 5, 1000
@@ -134,3 +136,22 @@ def test_renew_in_vain_at_the_head_leaves_nothing_to_the_next(longest, lost):
     world.advance(1000 * SECOND)
 
     assert second.left == world.callers[0].joined + (12 + 60 - CAPACITY) * SECOND
+
+
+@pytest.mark.parametrize(
+    ("capacity", "rate"), [(20, 1), (2, 1), (70, 1), (20, 2), (6, Fraction(1, 2))]
+)
+def test_change_the_limit_keeps_what_has_added_up_for_the_head(capacity, rate):
+    """P9: The level stays, as in memory, also beyond the capacity."""
+    pair = Pair()
+    caller = pair.join(60)
+    pair.advance(45 * SECOND)
+
+    pair.bucket.configure(capacity=capacity, tokens_per_second=rate)
+    pair.world.limits[0] = Limit(pair.world.limits[0].key, Terms(capacity, rate))
+    pair.world.ask("correct", {0: 0})  # a limit holds from the first question that names it
+    pair.act("refund", 1)
+    pair.advance(10**4 * SECOND)
+
+    left = (caller.left - caller.joined) * MICROSECOND
+    assert abs(left - pair.left[0][1]) <= MICROSECOND

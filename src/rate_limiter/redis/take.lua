@@ -294,22 +294,20 @@ end
 -- Go on with another limit: the tokens that are there stay, up to its capacity.
 local function restate(b, kept)
     local lacking = above(kept.full, kept.sub, now, 0)
-    local us, sub = 0, 0
+    local us, sub = kept.full - now, kept.sub
     local same = b.scale == kept.scale and b.unit == kept.unit
     local token, ratio = b.unit / b.scale, 1
-    if lacking then us, sub = kept.full - now, kept.sub end
     if same then
         us, sub = plus(b, us, sub, b.span, b.span_sub)
         us, sub = minus(b, us, sub, kept.span, kept.span_sub)
     else
         ratio = token / (kept.unit / kept.scale)
         local missing = (b.capacity - kept.capacity) * token + (us + sub / kept.scale) * ratio
-        us, sub = pair(b, max(missing, 0), ceil)
+        us, sub = pair(b, missing, ceil)
     end
-    if us < 0 or not (lacking or kept.closed or #kept.line > 0) then us, sub = 0, 0 end
+    if not (lacking or kept.closed or #kept.line > 0) then us, sub = 0, 0 end
     b.full, b.sub, b.closed, b.line = now + us, sub, kept.closed, kept.line
-    if same then return end
-    for _, place in ipairs(b.line) do
+    for _, place in ipairs(same and {} or b.line) do
         local beyond = (place.floor - place.due + place.floor_sub / kept.scale) * ratio
         us, sub = pair(b, beyond, ceil)
         place.floor, place.floor_sub = place.due + us, sub
@@ -318,6 +316,7 @@ local function restate(b, kept)
         if place.cost == 0 and place.cost_sub == 0 then place.cost_sub = 1 end
         place.text = nil
     end
+    b.full, b.sub = later(b.full, b.sub, least(b))
 end
 
 local function empty(text)

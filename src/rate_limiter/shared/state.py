@@ -184,6 +184,8 @@ def _corrupt() -> BucketFailure:
 def restate(state: State, terms: Terms, now: int) -> None:
     """Go on with another limit: the tokens that are there stay, up to its capacity.
 
+    What has added up beyond that for a head of the line that costs more stays as well.
+
     A bucket that is full and has nobody waiting is full under any limit, for a store may have
     forgotten its value.
 
@@ -194,11 +196,12 @@ def restate(state: State, terms: Terms, now: int) -> None:
     """
     kept, state.terms = state.terms, terms
     ratio = Fraction(terms.unit, kept.unit)
-    lacks = max(state.full_at - now * kept.scale, 0)
+    lacks = state.full_at - now * kept.scale  # below zero once more than fits is there for the head
     state.full_at = now * terms.scale
-    if lacks or state.closed_until is not None or state.line:
-        state.full_at += max(terms.span - _floor((kept.span - lacks) * ratio), 0)
     state.line = [_restated(waiting, kept, terms, ratio) for waiting in state.line]
+    if lacks > 0 or state.closed_until is not None or state.line:
+        least = min(terms.span - state.line[0].cost, 0) if state.line else 0
+        state.full_at += max(terms.span - _floor((kept.span - lacks) * ratio), least)
 
 
 def _restated(waiting: Waiting, kept: Terms | Kept, terms: Terms, ratio: Fraction) -> Waiting:
