@@ -282,7 +282,7 @@ def main() -> None:
     failures += [f"{over:.0f} tokens over the bound"] * (over > 0)
     failures += [f"the living waited {mourned:.1f} s for the dead"] * (mourned > MOURNED + 2)
     failures += [f"only {len(given)} tokens were given"] * (
-        len(given) < TERMS[1] * sizes.seconds / 8  # a busy machine does little for 800 tasks
+        len(given) < TERMS[1] * sizes.seconds / 4  # a busy machine does little for 800 tasks
     )
     figures = {"given": len(given), "below_bound": round(-over), "lost": proxy.hits}
     finish(failures, **figures, deaths=harm.deaths, mourned=f"{mourned:.1f}", **failed)
