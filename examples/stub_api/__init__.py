@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -50,6 +51,10 @@ class StubApi:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"  # connections stay open
             disable_nagle_algorithm = True  # small answers leave at once
+
+            def handle(self) -> None:
+                with suppress(ConnectionError):  # a client that has dropped its connection
+                    super().handle()
 
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
