@@ -40,12 +40,12 @@ def _pretend(bucket: Any, tokens: Tokens, block: bool, timeout: Number | None) -
     try:
         return bucket._admit(tokens, False, None)  # type: ignore[no-any-return]
     except REFUSALS as error:
-        refusal = error
+        refusal = _bare(error)
     try:
         if block:
             return 0.0, _InLine(bucket.reserve(tokens, timeout), refusal), None
     except REFUSALS as error:
-        refusal = error
+        refusal = _bare(error)
     return 0.0, _Refused(bucket, refusal), None
 
 
@@ -55,7 +55,7 @@ async def _pretend_async(
     try:
         return await bucket._admit_async(tokens, False, None)  # type: ignore[no-any-return]
     except REFUSALS as error:
-        refusal = error
+        refusal = _bare(error)
     try:
         if block:
             reserved = bucket.reserve(tokens, timeout)
@@ -63,8 +63,13 @@ async def _pretend_async(
                 reserved = await reserved
             return 0.0, _InLine(reserved, refusal), None
     except REFUSALS as error:
-        refusal = error
+        refusal = _bare(error)
     return 0.0, _Refused(bucket, refusal), None
+
+
+def _bare(refusal: Any) -> Any:
+    """Return a refusal without its traceback, which would keep the callers' frames alive."""
+    return refusal.with_traceback(None)
 
 
 def _told(admission: Admission, tokens: Tokens, source: Source) -> Admission:

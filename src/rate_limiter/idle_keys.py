@@ -110,7 +110,10 @@ class IdleKeys(KeyTable[B_co], Generic[B_co]):
             retry_after=retry_after,
         )
         tell_refused("refused", self._source, None, error)
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # or it would keep this frame, and that of every caller, until the next gc
 
     def _listed(self, now: int) -> list[tuple[int, int, Any]]:
         """Return a heap of all keys."""

@@ -30,9 +30,9 @@ class DictStore:
     def _answer(self, question):
         self.questions.append(question)
         if self.failures:
-            failure = self.failures.pop(0)
-            if failure is not None:
-                raise failure
+            if self.failures[0] is not None:
+                raise self.failures.pop(0)
+            del self.failures[0]
         keys = [limit.key for limit, _ in question.charges]
         answered, changes = answer(question, [self.values.get(key) for key in keys], question.now)
         for key, change in zip(keys, changes or [], strict=False):

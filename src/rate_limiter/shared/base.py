@@ -245,8 +245,11 @@ class SharedBucket(BaseBucket, ABC):
 
     def _instead(self, error: BackendError) -> Understudy:
         """Return what decides in place of a store that failed, or raise."""
-        if self._fallback is None or isinstance(error, TooMuch):
-            raise error
+        try:
+            if self._fallback is None or isinstance(error, TooMuch):
+                raise error
+        finally:
+            del error  # or it would keep this frame, and that of every caller, until the next gc
         return self._fallback
 
     def __repr__(self) -> str:

@@ -67,9 +67,12 @@ def _note_uncorrected(bucket: Any, error: BaseException, paid: Any, used: Paid) 
     known = isinstance(error, BackendError) and not isinstance(error, ReplyLost)
     if not known:
         paid.update({key: min(used[key], paid.get(key, Fraction(0))) for key in used})
-    if not isinstance(error, BackendError):
-        raise error
-    bucket._instead(error)
+    try:
+        if not isinstance(error, BackendError):
+            raise error
+        bucket._instead(error)
+    finally:
+        del error  # as in `SharedBucket._instead`
 
 
 def settling(bucket: Any, receipt: Receipt, payment: Payment, used: Paid) -> Flow[bool]:
