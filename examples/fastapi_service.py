@@ -1,7 +1,4 @@
-"""Limit a service of FastAPI: every client, and every user at a route that costs more.
-
-Run it with `pip install fastapi uvicorn`; it asks itself over loopback.
-"""
+"""Limit a service of FastAPI: every client, and every user at a route that costs more."""
 
 import socket
 from http.client import HTTPConnection
@@ -46,22 +43,18 @@ def ask(port: int, path: str, key: str) -> None:
     """Ask the service, and print its answer and what it tells of the limits."""
     connection = HTTPConnection("127.0.0.1", port)
     connection.request("GET", path, headers={"x-api-key": key})
-    with connection.getresponse() as response:
-        told = ", ".join(response.headers.get_all("RateLimit", []))
-        wait = response.headers["Retry-After"]
-        print(
-            f"{USERS[key]} {path[:7]}: {response.status}, {told}" + f"; wait {wait} s" * bool(wait)
-        )
+    response = connection.getresponse()
+    wait = response.headers["Retry-After"]
+    told = ", ".join(response.headers.get_all("RateLimit", [])) + f"; wait {wait} s" * bool(wait)
+    print(f"{USERS[key]} {path[:7]}: {response.status}, {told}")
     connection.close()
 
 
 if __name__ == "__main__":
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     listening = socket.create_server(("127.0.0.1", 0))
-    thread = Thread(target=server.run, args=([listening],))
-    thread.start()
+    Thread(target=server.run, args=([listening],)).start()
     ask(listening.getsockname()[1], "/", "key-of-ann")
     for key in ("key-of-ann", "key-of-ann", "key-of-ann", "key-of-ben"):
         ask(listening.getsockname()[1], "/search?text=shoes", key)
     server.should_exit = True
-    thread.join()
