@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..shared.store import Question
+from ..shared.terms import SECOND
 from .client import client_errors, is_cluster, spare_retries
 from .failures import is_answer, is_shortage
 from .script import SOURCE, Request
@@ -12,7 +13,6 @@ from .turns import Shortage
 
 __all__ = ["Asking", "Broken", "is_urgent", "patience_for", "sourced", "unknown_script"]
 
-_MICRO = 10**6
 _GIVING = ("cancel", "correct")  # which go before others: whoever waits is served by them
 
 
@@ -69,5 +69,5 @@ def patience_for(question: Question, patience: float) -> float:
     A caller with a timeout of its own waits no longer than that.
     """
     if question.operation == "take" and question.longest > 0:
-        return min(patience, question.longest / _MICRO)
+        return min(patience, question.longest / SECOND)
     return patience

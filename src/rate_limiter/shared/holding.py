@@ -137,7 +137,7 @@ class Held:
             holding = self.latest()
         cost = holding.limit.terms.cost(tokens if type(tokens) is int else number_of(tokens))
         now, no = self._now(), holding.no
-        if _FREE_THREADED or gettrace() is not None:
+        if lines_tear():
             return None
         # On one line, so that nothing comes in between.
         if now < holding.until and (left := holding.left) >= cost: holding.left = left - cost; return True  # fmt: skip  # noqa: E501, E701, E702

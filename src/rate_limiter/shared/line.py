@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .state import State, Waiting
+from .terms import SECOND
 
 __all__ = [
     "FIRM",
@@ -32,11 +33,10 @@ __all__ = [
     "tail_of",
 ]
 
-_SECOND = 10**6  # microseconds
-RENEWAL = 5 * _SECOND  # how often a place is renewed
+RENEWAL = 5 * SECOND  # how often a place is renewed
 FIRM = 2 * RENEWAL  # the longest wait that is promised
 LIFE = 3 * RENEWAL  # how long a place lasts that is not renewed
-_GRACE = _SECOND  # how late a renewal may come without letting others pass
+_GRACE = SECOND  # how late a renewal may come without letting others pass
 _SETTLED = 48  # places that have been told; beyond, the oldest are kept as one
 _APART = 16  # of which so many stay apart, the last ones
 _RENEWING = 256  # places that renew; beyond, callers are told a time however long they wait

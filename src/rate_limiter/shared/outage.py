@@ -12,18 +12,18 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..clock import NANO
 from ..exceptions import BackendError
 from .failures import BucketFailure, NoAnswer, NoConnection, Refused, TooMuch
 
 __all__ = ["PAUSE", "BucketOutage", "Outage", "outage_of"]
 
 _LOG = logging.getLogger("rate_limiter")
-_SECOND = 10**9
 PAUSE = 1.0  # seconds for which the fallback decides before a call tries the store again
 _ROW = 3  # failures one after the other that make an outage
-_LOST = 15 * _SECOND  # after which a call that tried the store and did not report is given up
+_LOST = 15 * NANO  # after which a call that tried the store and did not report is given up
 _PRESENT = "present"  # the one key of an outage that lasts
-_QUIET = 60 * _SECOND  # between two warnings that calls find no connection
+_QUIET = 60 * NANO  # between two warnings that calls find no connection
 
 Told = Callable[[BackendError], None]
 
@@ -127,7 +127,7 @@ class Outage:
     def _note_failure(self, error: BackendError, at_once: bool) -> None:
         declined = not isinstance(error, NoAnswer)
         self._row.append(declined)
-        away, pause = self._away.get(_PRESENT), round(PAUSE * _SECOND)
+        away, pause = self._away.get(_PRESENT), round(PAUSE * NANO)
         if away is not None:
             tried = away.answers or not away.turns
             away.declined, away.answers = away.declined or declined, False

@@ -13,9 +13,9 @@ from functools import lru_cache
 
 from ..rates import Number, capacity_of, non_negative, per_second, positive, positive_float, shown
 
-__all__ = ["COMMON", "LONGEST", "Terms", "pair", "short"]
+__all__ = ["COMMON", "LONGEST", "SECOND", "Terms", "pair", "short"]
 
-_MICRO = 10**6
+SECOND = 10**6  # in microseconds
 _EXACT = 2**53 - 1  # the largest integer of the script
 # What a token is divided into, if the rate leaves room for it: what people write has no remainder,
 # and the text of a remainder stays short.
@@ -24,7 +24,7 @@ COMMON = _TOKENS[0]  # what nearly every rate has room for, so that a value need
 _FASTEST = 10**18  # tokens per second that can be told apart
 _SMALLEST = 1000  # units in a capacity, so that it is what was asked for
 # Microseconds in a century. 2^53 of them since 1970 end in the year 2255.
-LONGEST = 100 * 36_525 * 864 * _MICRO
+LONGEST = 100 * 36_525 * 864 * SECOND
 
 
 class Terms:
@@ -58,17 +58,17 @@ class Terms:
         self.strict = strict
         self.capacity = capacity_of(capacity)
         self.tokens_per_second = per_second(tokens_per_second)
-        if self.capacity / self.tokens_per_second * _MICRO > LONGEST:
+        if self.capacity / self.tokens_per_second * SECOND > LONGEST:
             raise ValueError(
                 f"capacity must be at most what comes back in 100 years, "
                 f"got {shown(capacity)} at {shown(tokens_per_second)} per second"
             )
-        if not _MICRO <= self.tokens_per_second * LONGEST <= _FASTEST * LONGEST:
+        if not SECOND <= self.tokens_per_second * LONGEST <= _FASTEST * LONGEST:
             raise ValueError(
                 f"tokens_per_second must be at most {_FASTEST:.0e} and at least one in 100 years, "
                 f"got {shown(tokens_per_second)}"
             )
-        self.unit, self.scale = _divided(self.tokens_per_second / _MICRO)
+        self.unit, self.scale = _divided(self.tokens_per_second / SECOND)
         self.span = int(self.capacity * self.unit)
         if self.span < _SMALLEST:
             raise ValueError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from .times import EPOCH_SINCE, NANO
+from ..clock import NANO
+from .times import EPOCH_SINCE
 
 __all__ = ["TimeAxis", "time_axis"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+from ..clock import NANO
 from .formats import Request
 from .run import Decision
-from .times import NANO
 
 __all__ = ["DecisionsFile"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import pairwise
 
+from ..clock import NANO
 from ..level import Level
-from .times import NANO
 
 __all__ = ["LevelTrace", "exact_rate"]
 

@@ -8,10 +8,10 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..clock import NANO
 from .axis import time_axis
 from .levels import LevelTrace
 from .series import Series
-from .times import NANO
 from .words import shown_duration
 
 __all__ = ["draw", "file_types"]

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from ..clock import NANO
 from .levels import LevelTrace
 from .limits import Limit
 from .tally import Tally
-from .times import NANO
 from .words import (
     aligned,
     shown_count,

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from ..bucket_group import BucketGroup
+from ..clock import NANO
 from ..exceptions import CostExceedsCapacity, RateLimitExceeded
 from ..level import Level
 from ..limiter import RateLimiter
@@ -14,7 +15,6 @@ from ..testing import ManualClock
 from .formats import Request
 from .limits import Limit, Limiters
 from .numbers import Cost
-from .times import NANO
 
 __all__ = ["Decision", "Simulation"]
 

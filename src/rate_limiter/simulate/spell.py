@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from fractions import Fraction
 from operator import attrgetter
 
+from ..clock import NANO
 from ..level import Level
 from .formats import Request
 from .levels import LevelTrace, exact_rate
 from .limits import Limit
 from .run import Simulation
 from .tally import Tally
-from .times import NANO
 
 __all__ = ["BusySpell"]
 

@@ -6,10 +6,10 @@ import heapq
 from collections import Counter
 from typing import NamedTuple
 
+from ..clock import NANO
 from .formats import Request
 from .run import Decision
 from .series import Series
-from .times import NANO
 
 __all__ = ["Tally", "WorstKey"]
 

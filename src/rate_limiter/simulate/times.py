@@ -6,11 +6,11 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from ..clock import NANO
 from .numbers import Unreadable, read_number
 
-__all__ = ["EPOCH_SINCE", "NANO", "read_access_time", "read_seconds", "read_time"]
+__all__ = ["EPOCH_SINCE", "read_access_time", "read_seconds", "read_time"]
 
-NANO = 10**9
 EPOCH_SINCE = 10**8 * NANO  # a later time is a date, an earlier one counts from a log's own zero
 _MOST_SECONDS = 10**11  # the year 5138, so that every time has a date; as milliseconds, 1973
 _LONGEST = 40  # characters of a time that an error shows

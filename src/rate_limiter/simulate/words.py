@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from .times import EPOCH_SINCE, NANO
+from ..clock import NANO
+from .times import EPOCH_SINCE
 
 __all__ = [
     "aligned",

@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
 
-__all__ = ["MICRO", "boot_of", "clock_of_machine", "start_of", "uptime", "uptime_ns", "wall_time"]
+from ..shared.store import MICROSECOND
 
-MICRO: Final = 1_000
-"""Nanoseconds in the microseconds that stores count."""
+__all__ = ["boot_of", "clock_of_machine", "start_of", "uptime", "uptime_ns", "wall_time"]
+
 _LATEST = 200 * 31_557_600 * 10**6  # the microsecond, in 2170, beyond which no clock is believed
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/time")  # a container may have a monotonic clock of its own
@@ -26,7 +25,7 @@ _NAMESPACE = Path("/proc/self/ns/time")  # a container may have a monotonic cloc
 
 def wall_time() -> int:
     """Return the microseconds since 1970."""
-    return time.time_ns() // MICRO
+    return time.time_ns() // MICROSECOND
 
 
 def boot_of(boot: Path = _BOOT, namespace: Path = _NAMESPACE) -> str:
@@ -56,7 +55,7 @@ uptime_ns = clock_of_machine()
 
 def uptime() -> int:
     """Return the microseconds since the machine has started."""
-    return uptime_ns() // MICRO
+    return uptime_ns() // MICROSECOND
 
 
 def start_of(wall: int, up: int, seen: int) -> int:

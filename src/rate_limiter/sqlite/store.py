@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlite3
 from threading import RLock
 
-from ..shared.store import Answer, Question
-from .clock import MICRO, uptime_ns
+from ..shared.store import MICROSECOND, Answer, Question
+from .clock import uptime_ns
 from .database import COPIED, Database, open_database
 from .decisions import Decisions
 from .failures import failed, failure_of, is_busy, stayed_locked
@@ -81,7 +81,7 @@ class SQLiteStore:
             database is not None
             and not database.connection.in_transaction
             and database.writes < COPIED
-            and self._is_current(database, uptime_ns() // MICRO)
+            and self._is_current(database, uptime_ns() // MICROSECOND)
         )
 
     def _is_current(self, database: Database, up: int) -> bool:
@@ -127,7 +127,7 @@ class SQLiteStore:
     def _try(self, question: Question) -> Answer | None:
         """Return the answer; None if somebody else has the file."""
         with self.turn:
-            self.inside, database, up = True, self._database, uptime_ns() // MICRO
+            self.inside, database, up = True, self._database, uptime_ns() // MICROSECOND
             try:
                 if (
                     database is None
@@ -136,7 +136,7 @@ class SQLiteStore:
                     or database.connection.in_transaction
                 ):
                     database = self._ready(database, up)
-                    up = uptime_ns() // MICRO  # for that takes its time
+                    up = uptime_ns() // MICROSECOND  # for that takes its time
                 now = question.now
                 if now is None:
                     now = database.start + up
