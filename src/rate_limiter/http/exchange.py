@@ -14,7 +14,7 @@ from ..admission import Tokens
 from ..instrumentation import paused
 from ..limiter import RateLimiter
 from .pausing import paused_by, unused
-from .plan import Plan
+from .plan import Plan, read_verdict
 from .waiting import Waiting
 
 __all__ = ["Channel", "exchange", "run"]
@@ -87,12 +87,12 @@ async def exchange(
         permit = await _admitted(plan, limiter, tokens, channel.waiting)
         response = await _sent(plan, channel, request, permit)
         try:
-            status, headers = channel.answer(response)
-            pause = plan.pause_after(status, headers)
+            verdict = read_verdict(*channel.answer(response))
+            pause = plan.pause_after(verdict)
             if pause and not await _paused(plan, limiter, tokens, pause, channel.waiting):
                 left = 0  # its store is away, so nobody could let it through
-            wait = plan.retry_in(status, headers, limiter, unless_told) if left else None
-            if wait is not None or (plan.settle is None and plan.is_refused(status, headers)):
+            wait = plan.retry_in(verdict, limiter, unless_told) if left else None
+            if wait is not None or (plan.settle is None and verdict.refused):
                 await _give_back_unused(plan, limiter, tokens, permit, channel.waiting)
             if wait is None:
                 return await _watched(plan, channel, response, permit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from ..admission import Tokens
 from ..base_bucket import BaseBucket
@@ -17,7 +17,7 @@ from .costs import read_cost
 from .functions import at_hand, check_functions, is_free
 from .headers.reading import FORBIDDEN, asks_to_wait, retry_after
 
-__all__ = ["Cost", "Key", "Limiter", "Plan", "Settle", "make_plan"]
+__all__ = ["Cost", "Key", "Limiter", "Plan", "Settle", "Verdict", "make_plan", "read_verdict"]
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -30,6 +30,25 @@ Cost: TypeAlias = Tokens | Callable[[Request], Tokens]
 """Tokens, or a callable that gets a request and returns them; 0 of them make it free."""
 Settle: TypeAlias = Callable[[Response, bytes], Number | Mapping[str, Any] | None]
 """Gets a response and the last bytes of its body, and returns what it used; None: as estimated."""
+
+
+class Verdict(NamedTuple):
+    """What a response says about a limit.
+
+    Attributes:
+        asked: How many seconds it asks everybody to wait; None if it does not.
+        refused: Whether the server has not done the work, because of a limit.
+    """
+
+    asked: float | None
+    refused: bool
+
+
+def read_verdict(status: int, headers: Any) -> Verdict:
+    """Read what a response says about a limit."""
+    asked = retry_after(status, headers)
+    forbidden = status == FORBIDDEN and asked is not None
+    return Verdict(asked, forbidden or asks_to_wait(status))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +81,30 @@ class Plan(Generic[Request, Response]):
             limiter = limiter[at_hand("key", self.key(request))]
         return limiter, tokens
 
-    def pause_after(self, status: int, headers: Any) -> float | None:
+    def pause_after(self, verdict: Verdict) -> float | None:
         """Return how long a response stops everybody, in seconds; None if it does not."""
-        seconds = retry_after(status, headers)
-        return None if seconds is None else min(seconds, self.max_pause)
+        return None if verdict.asked is None else min(verdict.asked, self.max_pause)
 
     def retry_in(
-        self, status: int, headers: Any, limiter: RateLimiter[Any], unless_told: float
+        self, verdict: Verdict, limiter: RateLimiter[Any], unless_told: float
     ) -> float | None:
         """Return how long to wait before a request that was answered so is sent again.
 
-        It is sent again if the status is about a limit, and the limiter would wait for that long.
+        It is sent again if it was refused, and the limiter would wait for that long.
 
         Args:
-            status: The status of the response.
-            headers: Its headers.
+            verdict: What the response says.
             limiter: Whom the request has asked.
             unless_told: What to wait if the response asks for no time.
 
         Returns:
             Seconds; None if it is not worth another attempt.
         """
-        if not self.is_refused(status, headers) or not limiter.block or limiter.dry_run:
+        if not verdict.refused or not limiter.block or limiter.dry_run:
             return None
-        asked = retry_after(status, headers)
-        wait = asked or min(unless_told, self.max_pause)
+        wait = verdict.asked or min(unless_told, self.max_pause)
         longest = self.max_pause if limiter.timeout is None else limiter.timeout
         return wait if wait <= min(longest, self.max_pause) else None
-
-    def is_refused(self, status: int, headers: Any) -> bool:
-        """Tell whether the server has not done the work, because of a limit."""
-        forbids = status == FORBIDDEN and retry_after(status, headers) is not None
-        return forbids or asks_to_wait(status)
 
     def used(self, response: Response, tail: bytes) -> Number | Mapping[str, Any] | None:
         """Return what a response says it has used; None if it does not say so.
