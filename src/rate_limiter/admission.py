@@ -1,4 +1,4 @@
-"""What taking tokens is for, costs and returns, whoever takes them."""
+"""What taking tokens costs and returns, for limiters, permits and buckets alike."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ __all__ = ["AsyncBucket", "AsyncReservation", "Bucket", "Reservation"]
 
 
 class Bucket(BaseBucket):
-    """Something that holds tokens, and a line of callers who wait for them."""
+    """Something that holds tokens, and a line of callers that wait for them."""
 
     __slots__ = ()
 

@@ -19,7 +19,7 @@ class Level:
         capacity: The most tokens it holds.
         tokens_per_second: How fast they come back.
         available_tokens: What could be taken at that instant, in tokens; 0.0 while somebody waits.
-        full_in: Seconds until it is full, those who wait served; 0.0 means that it is.
+        full_in: Seconds until it is full, all waiters served; 0.0 means that it is.
         paused_for: Seconds until a pause ends; 0.0 without one.
         waiting: How many callers wait in line; None if that is not known.
     """

@@ -211,7 +211,7 @@ class Permit(BasePermit):
     def settle(self, actual: Tokens) -> None:
         """Say what the work really cost: the rest is given back, or the excess charged.
 
-        Charging may leave the bucket in debt, which those who come later wait out. It may be
+        Charging may leave the bucket in debt, which later callers wait out. It may be
         called again when more is known.
 
         Args:

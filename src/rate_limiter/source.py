@@ -1,4 +1,4 @@
-"""Who causes events: a limiter, all limiters of a keyed one, or a decorated function."""
+"""What causes events: a limiter, all limiters of a keyed one, or a decorated function."""
 
 from __future__ import annotations
 

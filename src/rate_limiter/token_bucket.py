@@ -1,4 +1,4 @@
-"""The token bucket: a ledger, a clock, and a line of callers who wait."""
+"""The token bucket: a ledger, a clock, and a line of callers that wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who pays for a call that nothing was charged for."""
+"""What pays for a call that nothing was charged for."""
 
 from __future__ import annotations
 

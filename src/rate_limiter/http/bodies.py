@@ -24,7 +24,7 @@ class BodyWatch:
     is dropped unread is closed at once, not when the garbage collector runs.
 
     Args:
-        plan: Who says what was used.
+        plan: Says what was used.
         permit: What the request paid.
         response: The response of requests.
     """
@@ -61,7 +61,7 @@ class BodyWatch:
         run(self._settling(decoded=True).end())
 
     def _settling(self, *, decoded: bool) -> Settlement[Any]:
-        if self._settlement is None:  # the first who reads says whether it is decoded
+        if self._settlement is None:  # the first read says whether it is decoded
             self._settlement = self._make("" if decoded else self._encoding)
         return self._settlement
 

@@ -35,7 +35,7 @@ def _flat(costs: Mapping[Any, Any], outer: str = "") -> Iterator[tuple[Label, An
 
 
 def _fuller(level: Level, tokens: float) -> Level:
-    """Return a level with more tokens; those who wait, or a pause, keep them from being there."""
+    """Return a level with more tokens; waiters, or a pause, keep them from being there."""
     full_in = max(level.full_in - tokens / level.tokens_per_second, 0.0)
     if level.waiting or level.paused_for:
         return replace(level, full_in=full_in)

@@ -19,7 +19,7 @@ class Settlement(Generic[Response]):
     """Settles a permit when the body of its response has passed.
 
     Args:
-        plan: Who says what was used.
+        plan: Says what was used.
         waiting: How the limiter is asked.
         permit: What the request paid.
         response: Returns the response.

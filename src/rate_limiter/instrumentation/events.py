@@ -1,4 +1,4 @@
-"""What happens at a limiter, and who hears of it.
+"""What happens at a limiter, and which hooks hear of it.
 
 A limiter tells hooks of what has been decided, once it has been decided and outside every step, so
 that no hook can change it (P45) or run under the package's lock (P38).

@@ -1,4 +1,4 @@
-"""A wait: who is told that it begins, and what is logged of it without any hook.
+"""A wait: which hooks are told that it begins, and what is logged of it without any.
 
 A wait for minutes looks like a program that hangs, so it is warned of by default.
 """

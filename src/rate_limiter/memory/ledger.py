@@ -35,7 +35,7 @@ class Ledger(LedgerFields):
         full_at: When the bucket is full, in units. It counts grants only: no pause, no waiters.
         closed_until: The end of a pause in nanoseconds; None without one. The first change after
             the end folds it into `full_at`.
-        line: The callers who wait; None if nobody does.
+        line: Its waiters; None if there are none.
         fast: The limit while nobody waits and no pause is on; None otherwise. It is all that the
             fast path has to look at.
     """

@@ -2,8 +2,8 @@
 
 A caller who cannot be served stands in the line of each bucket that it needs, and is served when it
 is first in all of them and all its tokens have come in. No thread serves the line: each step serves
-those whose time has come. This file says who stands where, `planning` when each waiter is served,
-and `steps` what a call does.
+those whose time has come. This file says which waiter stands where, `planning` when each waiter
+is served, and `steps` what a call does.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Place:
 
 
 class Line:
-    """Those who wait for one bucket. A bucket has a line only while somebody does.
+    """The waiters of one bucket. A bucket has a line only while it has waiters.
 
     Attributes:
         first, last: The places at its ends.

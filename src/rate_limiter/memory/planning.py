@@ -55,7 +55,7 @@ class Plan:
 
 
 def due_at_head(draft: Draft, waiter: Waiter) -> int:
-    """Return when a waiter is served who is first in all its lines."""
+    """Return when a waiter is served that is first in all its lines."""
     dues: list[int] = []
     for place in draft.get(waiter, waiter).places:
         ledger = draft.get(place.ledger, place.ledger)

@@ -235,7 +235,7 @@ def _help_one(journal: Journal, stalled: _Stalled) -> None:
 
 
 def _carry_out(journal: Journal) -> list[Write]:
-    """Carry out the record published last, whoever has published it, and return it."""
+    """Carry out the record published last, by whatever thread, and return it."""
     while (record := journal.record) is not journal.carried:
         for write, args in record:
             # The question and the call are on one line, which nothing can interrupt: a handler may

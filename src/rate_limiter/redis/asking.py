@@ -13,7 +13,7 @@ from .turns import Shortage
 
 __all__ = ["Asking", "Broken", "is_urgent", "patience_for", "sourced", "unknown_script"]
 
-_GIVING = ("cancel", "correct")  # which go before others: whoever waits is served by them
+_GIVING = ("cancel", "correct")  # which go before others: waiters are served by them
 
 
 class Broken(Exception):

@@ -20,7 +20,7 @@ __all__ = ["AsyncRedisTokenBucket"]
 
 
 class AsyncRedisTokenBucket(NamedBucket, AwaitingBucket):
-    """A token bucket that all processes and machines share who use its name, for asyncio.
+    """A token bucket for asyncio, shared by all processes and machines that use its name.
 
         client = redis.asyncio.Redis(socket_timeout=1)
         bucket = AsyncRedisTokenBucket(client, "search", capacity=10, tokens_per_second=5)
@@ -34,7 +34,7 @@ class AsyncRedisTokenBucket(NamedBucket, AwaitingBucket):
 
     Args:
         client: A client of `redis.asyncio` or `valkey.asyncio`. Set its `socket_timeout`.
-        name: What all who share the bucket call it; str or bytes, up to 64 KiB, of any content.
+        name: The name by which it is shared; str or bytes, up to 64 KiB, of any content.
             In a cluster, buckets of a group need a part in braces in common: "{tenant}:requests".
         capacity: The most tokens it holds.
         tokens_per_second: How fast tokens come back.

@@ -95,7 +95,7 @@ class _AwaitingStore(Asking, ABC):
         in_background(self._try(question))
 
     async def _try(self, question: Question) -> None:
-        """Ask for what nobody waits for: whoever leaves has another reason to.
+        """Ask for what nobody waits for: its caller raises an error of its own.
 
         The application may close its client meanwhile, and with it the connection that was about to
         be used. What has not been sent is sent over another one.

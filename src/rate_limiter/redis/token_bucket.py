@@ -22,7 +22,7 @@ __all__ = ["RedisTokenBucket"]
 
 
 class RedisTokenBucket(NamedBucket, BlockingBucket):
-    """A token bucket that all processes and machines share who use its name.
+    """A token bucket that is shared by all processes and machines that use its name.
 
         client = redis.Redis(socket_timeout=1)
         bucket = RedisTokenBucket(client, "search", capacity=10, tokens_per_second=5)
@@ -35,13 +35,13 @@ class RedisTokenBucket(NamedBucket, BlockingBucket):
     a pause, for it renews its place every 5 s.
     A place that is not renewed for 15 s, because its process died, is given back. A limit that is
     changed in code applies from the next call on, and the level stays. Losing the server's data
-    costs at most one capacity, and what was promised to those who wait. It takes a `redis.Redis`,
+    costs at most one capacity, and what was promised to waiters. It takes a `redis.Redis`,
     a `RedisCluster`, a client from Sentinel, or one of valkey-py; in asyncio use
     `AsyncRedisTokenBucket`.
 
     Args:
         client: The client to ask through. Set its `socket_timeout`; each call takes one round trip.
-        name: What all who share the bucket call it; str or bytes, up to 64 KiB, of any content.
+        name: The name by which it is shared; str or bytes, up to 64 KiB, of any content.
             In a cluster, buckets of a group need a part in braces in common: "{tenant}:requests".
         capacity: The most tokens it holds.
         tokens_per_second: How fast tokens come back.

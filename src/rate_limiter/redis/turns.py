@@ -3,7 +3,7 @@
 With more callers at once than connections, or than files, or than the server takes clients, a call
 waits until one is given back: in the order of their coming, and within the client's own timeout, so
 that a crowd neither opens nor breaks a limit (P39). The connections are the application's too, and
-it says nothing when it gives one back: whoever is first looks again every few milliseconds.
+it says nothing when it gives one back: the first in line looks again every few milliseconds.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ThreadTurns:
         Args:
             attempt: Gets a connection.
             patience: For how many seconds to try.
-            urgent: Whether to go before others, as who gives back does.
+            urgent: Whether to go before others, as a call that gives back does.
 
         Raises:
             Shortage: There was one all the time.

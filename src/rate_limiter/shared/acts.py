@@ -76,7 +76,7 @@ def _leave(state: State, place: Place, cost: int, now: int) -> None:
 
 
 def _return(state: State, place: Place, cost: int, now: int) -> None:
-    """Give a place up that may have left without its caller, who was stopped for long.
+    """Give a place up that may have left without its caller, which was stopped for long.
 
     What it paid may have come back since, and cannot be had twice. When it left, the bucket was
     empty, and so it was full no sooner than it can be from there.

@@ -123,6 +123,6 @@ def _settled(state: State, terms: Terms, now: int) -> tuple[Standing, Change]:
     standing = Standing(lacks, paused, sum(waiting.count for waiting in state.line))
     if not (lacks or paused or state.line):
         return standing, Change(None, now)
-    # Whoever has not renewed is in line for its whole life, and so is its value.
+    # A place that is not renewed is in line for its whole life, and so is its value.
     lives = max((waiting.deadline for waiting in state.line), default=0)
     return standing, Change(written(state, terms), max(-(-tail.base // scale), tail.left, lives))

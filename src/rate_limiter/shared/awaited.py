@@ -1,4 +1,4 @@
-"""Answers that have to be awaited, and say so to whoever takes them for the answer."""
+"""Answers that have to be awaited, and say so to code that takes them for the answer."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Work that goes on when the task that began it is cancelled, and when its loop is about to end.
 
-Who is cancelled gives back what it has taken. That is a call to a store, which takes a moment, and
-neither a second cancellation nor the end of `asyncio.run` may cut it short: the tokens of a whole
-crowd would be lost (P11, P40). `asyncio.run` first cancels every task that it knows of, so this
-work is not among them; then it closes its asynchronous generators, of which one here waits for it.
+A task that is cancelled gives back what it has taken. That is a call to a store, which takes a
+moment, and neither a second cancellation nor the end of `asyncio.run` may cut it short: the tokens
+of a whole crowd would be lost (P11, P40). `asyncio.run` first cancels every task that it knows of,
+so this work is not among them; then it closes its asynchronous generators, of which one here waits
+for it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class _House:
         """Note that a task is done."""
         self.tasks.discard(task)
         self.resting.discard(task)
-        # Whoever waits for an error gets it; if nobody does, nobody is to hear of it.
+        # A task that waits for an error gets it; if none does, nobody is to hear of it.
         _ = task.cancelled() or task.exception()
 
     async def _hold_up(self) -> AsyncGenerator[None]:
@@ -67,7 +68,7 @@ _houses: WeakKeyDictionary[asyncio.AbstractEventLoop, _House] = WeakKeyDictionar
 
 
 def in_background(work: Coroutine[Any, Any, _T], *, rests: bool = False) -> asyncio.Task[_T]:
-    """Run something to its end, whoever is cancelled meanwhile; await it by `asyncio.shield`.
+    """Run something to its end, whatever is cancelled meanwhile; await it by `asyncio.shield`.
 
     Args:
         work: What to do.

@@ -1,4 +1,4 @@
-"""What every shared bucket has, whichever its store and whoever asks it."""
+"""What every shared bucket has, whatever its store, for threads and for tasks."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class SharedBucket(BaseBucket, ABC):
 
     def _full_in(self) -> int:
         full = 0 if self._fallback is None else self._fallback._full_in()
-        # Whoever keeps buckets by key is to keep this one as long as its lease may be spent.
+        # A keyed limiter is to keep this bucket as long as its lease may be spent.
         leased = 0 if self._held is None else self._held.latest().until - self._now()
         return max(full, leased, 0)
 
@@ -183,7 +183,7 @@ class SharedBucket(BaseBucket, ABC):
         """Return the one payment that corrections of a permit take turns at; None if refunded."""
         if receipt._paid is None:
             made = Payment(self._limits.paid(receipt._tokens))
-            # Whoever comes here at the same time gets the same one, without a lock (P19, P20).
+            # Threads that come here at the same time get the same one, without a lock (P19, P20).
             payment = _noted.setdefault(id(receipt), made)
             if receipt._paid is None:
                 receipt._paid = payment

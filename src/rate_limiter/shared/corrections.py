@@ -33,7 +33,7 @@ def cancelling(bucket: Any, reserved: Any) -> Flow[None]:
 
 
 def correcting(bucket: Any, payment: Payment, used: Paid) -> Flow[None]:
-    """Charge what was used beyond what was paid, or give back; whoever calls has the turn."""
+    """Charge what was used beyond what was paid, or give back; the caller has the turn."""
     while charges := _differences(bucket._limits, payment, used):
         question = Question("correct", charges, now=bucket._given_now())
         try:

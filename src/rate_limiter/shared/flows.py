@@ -102,7 +102,8 @@ def waiting(
 ) -> Flow[None]:
     """Sleep until it is time to leave, and renew the place meanwhile if that is far away.
 
-    Whoever is interrupted, cancelled or refused gives its place back, before any hook hears of it.
+    A caller that is interrupted, cancelled or refused gives its place back before any hook hears
+    of it.
 
     Raises:
         BackendError: The place could not be renewed.
@@ -112,7 +113,7 @@ def waiting(
         with told:
             try:
                 yield from _sleeping(waiter, taken, deadline)
-            except GeneratorExit:  # the loop is gone, and with it who could answer
+            except GeneratorExit:  # the loop is gone, so nothing could answer
                 waiter.place = NOWHERE
                 raise
             except BaseException:
@@ -126,7 +127,7 @@ def waiting(
 
 
 def _sleeping(waiter: Waiter, taken: Taken, deadline: int | None) -> Flow[None]:
-    """Return once it leaves. Whoever was stopped, and comes far too late for that, asks again."""
+    """Return once it leaves. A caller that was stopped, and comes far too late, asks again."""
     bucket = waiter.bucket
     while waiter.answer.wait:
         firm = waiter.place.due > 0

@@ -69,8 +69,8 @@ class No(NamedTuple):
 class Holding:
     """The tokens that a process holds under one limit, or that it knows are not there.
 
-    When its tokens are not to be spent any more, another one takes its place. So whoever asks the
-    store meanwhile notes the answer where it belongs.
+    When its tokens are not to be spent any more, another one takes its place. So a caller that
+    asks the store meanwhile notes the answer where it belongs.
 
     Attributes:
         limit: The limit. The units below are its own.
@@ -78,7 +78,7 @@ class Holding:
         left: How many units are left.
         until: The nanosecond from which they may not be spent any more.
         no: The last refusal, if it is to be remembered.
-        asker: Who asks the store for more; None if nobody does.
+        asker: The call that asks the store for more; None if there is none.
     """
 
     __slots__ = ("asker", "forks", "left", "limit", "no", "until")
@@ -152,8 +152,8 @@ class Held:
     def drop(self) -> bool:
         """Hold nothing from now on, and remember no refusal; tell whether anything was left.
 
-        `take_back` tells what to give back. Whoever asks the store meanwhile gives back what it
-        gets; see `drop_again`.
+        `take_back` tells what to give back. A call that asks the store meanwhile gives back what
+        it gets; see `drop_again`.
         """
         dropped, self.holding = self.latest(), Holding(self._limits.limit)
         if dropped.left > 0:

@@ -33,8 +33,8 @@ def decided(bucket: Any, tokens: Tokens, taken: Taken) -> Admission | None:
 def taking(bucket: Any, question: Question) -> Flow[Answer]:
     """Ask for tokens that are not waited for, and take a lease with them.
 
-    One caller at a time does; others just ask. Whoever is interrupted leaves what had been held,
-    and lets another one ask: what is done in the end is a line that calls nothing.
+    One caller at a time does; others just ask. A caller that is interrupted leaves what had been
+    held, and lets another one ask: what is done in the end is a line that calls nothing.
     """
     held: Held = bucket._held
     holding, asker, left = held.latest(), object(), 0

@@ -2,8 +2,8 @@
 
 The rules are those of `memory/ledger.py`, with two differences that a round trip makes.
 
-Whoever waits no longer than `FIRM` has been told when to leave, and asks no more: that time stays,
-whoever else leaves the line. Whoever waits longer has been told to ask again. It moves up when
+A caller that waits no longer than `FIRM` has been told when to leave, and asks no more: that time
+stays, whatever others do. A caller that waits longer has been told to ask again. It moves up when
 somebody ahead leaves, and its place is given back once it has not been renewed for `LIFE` (P40).
 So a time is promised only to those who will keep it, and what was promised is kept in the floors.
 """
@@ -38,12 +38,12 @@ FIRM = 2 * RENEWAL  # the longest wait that is promised
 LIFE = 3 * RENEWAL  # how long a place lasts that is not renewed
 _GRACE = SECOND  # how late a renewal may come without letting others pass
 _SETTLED = 48  # places that have been told; beyond, the oldest are kept as one
-_APART = 16  # of which so many stay apart, the last ones
+_APART = 16  # of which this many, the last ones, stay apart
 _RENEWING = 256  # places that renew; beyond, callers are told a time however long they wait
 
 
 def advance(state: State, now: int) -> None:
-    """Bring a state up to now: who was told to leave has left, who did not renew is gone."""
+    """Bring a state up to now: without callers that have left and places not renewed."""
     staying: list[Waiting] = []
     for waiting in state.line:
         if (waiting.deadline or waiting.due) > now:
@@ -138,7 +138,7 @@ class Tail:
         self.base = max(self.base + cost, floor)
 
     def open(self) -> None:
-        """Count from the end of the pause: whoever comes next leaves after it."""
+        """Count from the end of the pause: the next caller leaves after it."""
         if self.closed_until is not None:
             self.base = _after_pause(self.state, self.base, self.closed_until)
             self.closed_until = None
@@ -179,12 +179,12 @@ def place_of(  # noqa: PLR0917 - what a place is
 
 
 def crowded(state: State) -> bool:
-    """Tell whether so many renew their places already that no more can."""
+    """Tell whether as many callers renew their places as may."""
     return sum(waiting.deadline > 0 for waiting in state.line) >= _RENEWING
 
 
 def gather(state: State) -> None:
-    """Keep the oldest of many who have been told as one, so that a value stays short."""
+    """Keep the oldest of many told places as one, so that a value stays short."""
     line = state.line
     if len(line) <= _SETTLED or sum(not waiting.deadline for waiting in line) <= _SETTLED:
         return

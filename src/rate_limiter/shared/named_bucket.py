@@ -33,7 +33,7 @@ class NamedBucket(SharedBucket):
 
         Args:
             source: The client or the path; see the class.
-            name: What all who share the bucket call it.
+            name: The name by which it is shared.
             rate: As for `TokenBucket.from_rate`.
             capacity: Likewise.
             strict: Likewise.

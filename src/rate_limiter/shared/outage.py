@@ -74,7 +74,7 @@ class Outage:
         self._quiet: dict[str, int] = {}  # until when not to warn of what
 
     def skips(self) -> bool:
-        """Tell whether to leave the store alone for now; whoever is told no, asks and reports."""
+        """Tell whether to leave the store alone for now; if not, the caller asks and reports."""
         away = self._away.get(_PRESENT)
         if away is None or away.answers:
             return False
@@ -92,7 +92,7 @@ class Outage:
         return False
 
     def untried(self) -> None:
-        """Note that whoever was to try the store has found out nothing: another is to."""
+        """Note that the call that was to try the store has found out nothing: another is to."""
         away = self._away.get(_PRESENT)
         if away is not None and not away.turns:
             away.turns.append(self._now())

@@ -26,7 +26,7 @@ class Payment(dict[bytes, Fraction]):
         self._turns: dict[Any, Any] = {}
 
     def thread_turn(self) -> Any:
-        """Return the lock of this process, which a fork leaves behind with whoever held it (P20).
+        """Return the lock of this process; a child of a fork has one of its own (P20).
 
         It is re-entrant because a handler can run while its own thread has the turn.
         """

@@ -49,8 +49,8 @@ class _Seeker(Tail):
     def let_pass(self, due: int, now: int) -> bool:
         """Let those pass whose promised time would not be kept if this one left first.
 
-        It was late to ask, or a pause or a debt has come since. Those who renew stay in the order
-        in which they came, in every bucket: or two could wait for each other in two of them.
+        It was late to ask, or a pause or a debt has come since. Callers that renew stay in the
+        order in which they came, in every bucket: or two could wait for each other in two of them.
         """
         line = self.state.line
         passed = self._passed(due)

@@ -1,4 +1,4 @@
-"""Gives back what is left of leases when their time is over, whoever calls meanwhile.
+"""Gives back what is left of leases when their time is over, even if no call comes.
 
 A thread for each client does it for buckets of threads, so that a server that hangs holds up its
 own buckets alone, and a task for each bucket for those of tasks. They hold the bucket: whoever
@@ -42,7 +42,7 @@ _returners: dict[Any, _Returner] = {}
 def return_by_thread(bucket: Any, until: int) -> None:
     """Have a thread give back what is left of a bucket's lease at the nanosecond `until`.
 
-    Leases follow each other quickly: who looks at the first of them looks at the others then.
+    Leases follow each other quickly: one look at the first finds those that came after it.
     """
     held = bucket._held
     if held.watched:
@@ -110,7 +110,7 @@ class _Returner:
         return _returners.get(self._key) is self
 
     def _leave(self) -> None:
-        """Let another one take its place; whoever tells it something sees that."""
+        """Let another one take its place; a caller of `_tell` sees that."""
         if _returners.get(self._key) is self:
             del _returners[self._key]
 

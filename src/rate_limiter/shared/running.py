@@ -99,7 +99,7 @@ async def run_async(flow: Flow[T], bucket: Any) -> T:
                     given: Any = await bucket._async_store.ask(need, abandoned)
                 else:
                     given = await _give_async(need, bucket)
-            except GeneratorExit:  # the loop is gone, and with it who could answer
+            except GeneratorExit:  # the loop is gone, so nothing could answer
                 flow.close()
                 raise
             except BaseException as error:  # noqa: BLE001 - it is the flow's

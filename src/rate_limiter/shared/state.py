@@ -75,13 +75,13 @@ class Kept:
 
 @dataclass(slots=True)
 class State:
-    """A bucket: its limit, when it is full, until when it is closed, and who waits.
+    """A bucket: its limit, when it is full, until when it is closed, and its waiters.
 
     Attributes:
         terms: The limit that the units below belong to.
-        full_at: When it is full, in units. Those who wait are not in it.
+        full_at: When it is full, in units; what waiters will take is not in it.
         closed_until: The microsecond at which a pause ends; None without one.
-        line: Who waits, in the order in which they leave.
+        line: Its waiters, in the order in which they leave.
     """
 
     terms: Terms | Kept

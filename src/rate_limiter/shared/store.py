@@ -80,7 +80,7 @@ class Question(NamedTuple):
         charges: The buckets, and what is charged to each.
         longest: take, renew: the longest acceptable wait in microseconds; below zero, the answer
             says how long the wait would be, and nothing is taken. pause: how long.
-        claim: take: whether the place needs nobody who renews it.
+        claim: take: whether the place stays without being renewed.
         place: renew, cancel: the place.
         now: The microsecond that it is; None goes by the store's own clock.
         spare: lease: how many units to take as well.
@@ -99,7 +99,7 @@ class Standing(NamedTuple):
     """What a bucket is like after a question.
 
     Attributes:
-        lacks: What it lacks to be full, in units, once those who wait are served.
+        lacks: What it lacks to be full, in units, once all waiters are served.
         paused: How long a pause will last, in microseconds.
         waiting: How many callers wait in line.
     """

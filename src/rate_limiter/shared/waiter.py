@@ -73,8 +73,9 @@ class Waiter:
     def renew(self, longest: int) -> Flow[None]:
         """Ask again when it leaves. A failure is no answer while the place still lasts.
 
-        Whoever was told when to leave, and did not, gives that place back by the same question. So
-        it is not given back once more, unless the question is known to have done nothing.
+        A caller that was told when to leave, and did not, gives that place back by the same
+        question. So it is not given back once more, unless the question is known to have done
+        nothing.
 
         Raises:
             BackendError: It failed, and the place may have been given back.

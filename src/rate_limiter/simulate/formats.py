@@ -63,7 +63,7 @@ class LogFormat(Protocol):
         ...
 
     def key_of(self, text: str) -> str:
-        """Return the key that a user means who writes this."""
+        """Return the key that a user means by this text."""
         ...
 
 

@@ -46,7 +46,7 @@ class Reader:
                 yield request
 
     def key_of(self, text: str) -> str:
-        """Return the key that a user means who writes this, once a line has been read."""
+        """Return the key that a user means by this text, once a line has been read."""
         return self._formats[0].key_of(text)
 
     def _read(self, line: str | None) -> Request:

@@ -30,7 +30,7 @@ _KEY = ""
 
 
 class BusySpell:
-    """Callers who ask for half the rate, then for three times the rate, then for half again.
+    """Callers that ask for half the rate, then for three times the rate, then for half again.
 
     Attributes:
         cost: What each of their requests costs, in tokens.

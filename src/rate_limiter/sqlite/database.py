@@ -120,7 +120,7 @@ class Database:
     ) -> None:
         self._path, self.connection, self._identity = path, connection, identity
         self._hand, self.start = b"", 0
-        # Whoever drops it closes the file, also when the collector finds both at once.
+        # Dropping it closes the file, also when the collector finds both at once.
         self._closing = finalize(self, connection.close)
         self._closing.atexit = False  # it may be a fork's that is not to be closed
         self.execute: Callable[..., sqlite3.Cursor] = connection.cursor().execute

@@ -17,7 +17,7 @@ _REMEMBERED = 1000  # values
 
 
 class Decisions:
-    """Answers questions from a database; for whoever has its turn."""
+    """Answers questions from a database; for the thread that has its turn."""
 
     __slots__ = ("_alone", "_written")
 

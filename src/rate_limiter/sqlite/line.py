@@ -1,7 +1,7 @@
-"""Who may try next: fair among processes, with nothing that a dead or stopped one could keep.
+"""Which caller may try next: fair among processes, with nothing that a dead one could keep.
 
-SQLite has a lock, and no line in front of it: whoever has just had it gets it again. So a caller
-that has tried in vain for some milliseconds becomes the first in line, by an flock on a file
+SQLite has a lock, and no line in front of it: the process that has just had it gets it again. So a
+caller that has tried in vain for some milliseconds becomes the first in line, by an flock on a file
 beside the database, which nobody else can have and which ends with its process. While there is a
 first, nobody else tries; it gets the lock as soon as it is free (P38).
 """
@@ -16,7 +16,7 @@ from typing import Any
 __all__ = ["Line", "Turn", "locks_of_files"]
 
 _PATIENCE = 0.005  # seconds of trying in vain before a caller wants to be the first
-_STUCK = 0.25  # seconds after which whoever is first must have been stopped, and is passed
+_STUCK = 0.25  # seconds after which the first in line must have been stopped, and is passed
 _PAUSE = 0.0005  # seconds between two tries
 _SHORT_PAUSE = 0.0001  # of a caller that wants to be the first, or is
 _MODE = 0o666  # less the umask, as for the database

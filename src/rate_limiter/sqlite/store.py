@@ -75,7 +75,7 @@ class SQLiteStore:
                 release()
 
     def _is_ready(self) -> bool:
-        """Tell whether an answer takes a moment only; for whoever has its turn."""
+        """Tell whether an answer takes a moment only; for the thread that has its turn."""
         database = self._database
         return (
             database is not None
@@ -161,7 +161,7 @@ class SQLiteStore:
             database = self._open()
             self._look(database, up)
         if database.writes >= COPIED:
-            self._copy_log(database)  # and whoever does that is the first to write to the new one
+            self._copy_log(database)  # and this thread is the first to write to the new one
         return database
 
     def _open(self) -> Database:
@@ -219,10 +219,10 @@ class SQLiteStore:
             turn.end()
 
     # SQLite must not be carried across a fork: the child would take the parent's locks for its
-    # own. So the file is closed before, and opened again by whoever asks next (P20, P41).
+    # own. So the file is closed before, and opened again by the next question (P20, P41).
 
     def close(self) -> None:
-        """Close the files; for whoever has its turn."""
+        """Close the files; for the thread that has its turn."""
         self._line.close()
         database, self._database = self._database, None
         if database is not None:
