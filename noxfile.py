@@ -34,6 +34,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("redis", ["5.3.1", "6.4.0", "7.4.1"])
+def redis_py(session: nox.Session, redis: str) -> None:
+    """Run the tests of servers with an older client, whatever it leaves unclosed."""
+    session.install("-e", ".[test]", f"redis=={redis}")
+    leaks = "ignore::pytest.PytestUnraisableExceptionWarning"
+    session.run("pytest", "tests/redis_servers", "-W", leaks, *session.posargs)
+
+
+@nox.session
 def stress(session: nox.Session) -> None:
     """Run the promises at full size; it takes a while."""
     session.install("-e", ".[test]")

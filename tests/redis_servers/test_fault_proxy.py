@@ -9,6 +9,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from servers import wire_log
 
+from rate_limiter.redis.client import pool_arguments
+
 ONCE = {"retry": Retry(NoBackoff(), 0)}
 SEEN = {  # by the client, of what the server has run
     "drop_after": "closed by server",
@@ -59,7 +61,8 @@ def test_truncate_delivers_the_first_half(redis_server, fault_proxy, client, nam
     """A client that reads what there is gets half of the reply's bytes."""
     client.set(name, "whole reply")
     fault_proxy.fail_next("truncate", match=b"GET")
-    connection = redis_server.client(port=fault_proxy.port).connection_pool.get_connection()
+    pool = redis_server.client(port=fault_proxy.port).connection_pool
+    connection = pool.get_connection(*pool_arguments(pool))
     connection.send_command("GET", name)
 
     assert connection._sock.recv(1000) == b"$11\r\nwhol"

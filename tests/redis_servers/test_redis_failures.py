@@ -169,8 +169,8 @@ class Harm(NamedTuple):
 
     @property
     def options(self):
-        """How a client connects that sees it."""
-        return {"username": USER, "password": WORD} if self.as_user else {}
+        """How a client connects that sees it: it greets, whatever is the default of its version."""
+        return {"protocol": 3} | ({"username": USER, "password": WORD} if self.as_user else {})
 
 
 def kill(server):
@@ -299,6 +299,7 @@ def test_call_anything_on_a_harmed_server_raises_and_changes_nothing(
     calls = Calls(world, client, name)
     before, calls.ran[:] = state_of(admin, name), []
     world.meanwhile(lambda: harm.do(victim))
+    world.meanwhile(lambda: None)  # a loop notices only in its next turn that a server has hung up
     patience = client.connection_pool.connection_kwargs["socket_timeout"]
     if harm.cause != "ConnectionError":  # those of before are still good
         set_timeout(world, client, HASTE if harm.do is freeze else patience)
@@ -414,12 +415,19 @@ def test_have_no_password_is_no_lost_reply(world, victim, name):
     """P29: A client that does not greet is refused by each call, and told why; nothing is lost."""
     client = world.keep(world.make_client(protocol=2, retry=None))
     buckets = [world.bucket(client, f"{name}-{part}") for part in "ab"]
+
+    def clients():
+        return {each["id"] for each in victim.admin.client_list()}
+
+    before = clients()
     SET_PASSWORD(victim)
     try:
         for bucket in (*buckets, BucketGroup(*buckets)):
             with pytest.raises(BackendError, match="the client has no password") as failed:
                 world.run(bucket.allow())
             assert not isinstance(failed.value, ReplyLost)
+            # The next call makes a connection of its own, and greets.
+            victim.wait_until(lambda: clients() == before, "what has not greeted is gone")
     finally:
         NO_PASSWORD(victim)
 

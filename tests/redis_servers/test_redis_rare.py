@@ -15,6 +15,7 @@ from rate_limiter import BackendError
 from rate_limiter.redis import AsyncRedisTokenBucket, RedisTokenBucket, awaiting, blocking
 from rate_limiter.redis import client as client_module
 from rate_limiter.redis.asking import Broken
+from rate_limiter.redis.failures import failure_of
 from rate_limiter.redis.turns import ThreadTurns, _Turn
 from rate_limiter.shared.background import unfinished
 from rate_limiter.shared.failures import Refused, ReplyLost
@@ -228,17 +229,20 @@ class Credentials(redis.CredentialProvider):
 
     away = False
 
+    def __init__(self, word):
+        self._word = word
+
     def get_credentials(self):
         if self.away:
             raise LookupError("no token from the cloud")
-        return ("default", "any word will do")
+        return ("default", self._word)
 
 
 @pytest.mark.parametrize("sending", [False, True])
-def test_fail_to_tell_the_password_is_a_failed_call(redis_server, name, monkeypatch, sending):
+def test_fail_to_tell_the_password_is_a_failed_call(password_server, name, monkeypatch, sending):
     """P31, P39: Whatever an application's own code raises while a client connects, is one."""
-    credentials = Credentials()
-    options = {"host": redis_server.host, "port": redis_server.port, **TIMEOUTS}
+    credentials = Credentials(password_server.password)
+    options = {"host": password_server.host, "port": password_server.port, **TIMEOUTS}
     with redis.Redis(**options, credential_provider=credentials) as client:
         bare = RedisTokenBucket(client, name, 2, 0.001)
         bucket = RedisTokenBucket(client, name, 2, 0.001, fallback="deny")
@@ -260,11 +264,11 @@ def test_fail_to_tell_the_password_is_a_failed_call(redis_server, name, monkeypa
 
 @pytest.mark.parametrize("sending", [False, True])
 def test_fail_to_tell_the_password_from_a_task_is_a_failed_call(
-    redis_server, name, monkeypatch, sending
+    password_server, name, monkeypatch, sending
 ):
     """P31, P39: The same for tasks."""
-    credentials = Credentials()
-    options = {"host": redis_server.host, "port": redis_server.port, **TIMEOUTS}
+    credentials = Credentials(password_server.password)
+    options = {"host": password_server.host, "port": password_server.port, **TIMEOUTS}
 
     async def main():
         async with redis.asyncio.Redis(**options, credential_provider=credentials) as client:
@@ -334,3 +338,21 @@ def test_ask_in_a_task_of_trio_says_what_to_use(bucket):
                 await call()
 
     trio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("Error 111 connecting to server:6379. Connect call failed.", "nobody is there"),
+        ("Error 2 connecting to /no/socket. No such file or directory.", "nobody is there"),
+        ("Error 113 connecting to server:6379. No route to host.", "no answer"),
+        ("Error while reading from server:6379 : (104, 'reset')", "no answer"),
+        ("1 of Error 111 connecting to server:6379.", "no answer"),
+    ],
+)
+def test_refuse_in_the_words_of_the_client_alone_is_a_refusal(words, hint):
+    """P31: Some clients leave what the system has said in their words only."""
+    failure = failure_of(redis.ConnectionError(words), sent=False)
+
+    assert hint in str(failure)
+    assert isinstance(failure, Refused) == (hint == "nobody is there")

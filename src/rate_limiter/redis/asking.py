@@ -7,12 +7,13 @@ from typing import Any
 from ..shared.store import Question
 from ..shared.terms import SECOND
 from .client import client_errors, is_cluster, spare_retries
-from .failures import is_answer, is_shortage
+from .failures import code_of, is_answer, is_shortage
 from .script import SOURCE, Request
 from .turns import Shortage
 
 __all__ = ["Asking", "Broken", "is_urgent", "patience_for", "sourced", "unknown_script"]
 
+_SPENT = ("NOAUTH", "READONLY")
 _GIVING = ("cancel", "correct")  # which go before others: waiters are served by them
 
 
@@ -30,8 +31,13 @@ class Asking:
             spare_retries(client)
 
     def _spoils(self, error: BaseException) -> bool:
-        """Tell whether a connection is spent: its reply may yet come, to the next caller (P32)."""
-        return not is_answer(error) or "ReadOnlyError" in type(error).__name__
+        """Tell whether a connection is spent.
+
+        Its reply may yet come, to the next caller (P32); or a new one would be better off: that of
+        a replica goes to what is the primary by then, and one that has not greeted greets. Some
+        clients keep those, if what an application gives them for their password has failed.
+        """
+        return not is_answer(error) or code_of(error) in _SPENT
 
     def _breaks(self, error: BaseException) -> bool:
         """Tell whether an error after something was sent leaves open what has been done.

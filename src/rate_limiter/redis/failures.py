@@ -101,7 +101,8 @@ _NOBODY = {errno.ECONNREFUSED, errno.ENOENT}  # at the port, or at the socket in
 _NO_WAY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH}  # such as to ::1
 _NO_FILE = {errno.EMFILE, errno.ENFILE}
 _CLOSED = {errno.ECONNRESET, errno.EPIPE}
-_NUMBERS = re.compile(r"\[Errno (\d+)\]")  # of several addresses that were tried
+# Of several addresses that were tried; or of an error that the client's own has taken the place of.
+_NUMBERS = re.compile(r"(?:\[Errno |^Error )(\d+)\b")
 
 
 def is_answer(error: BaseException) -> bool:
@@ -179,9 +180,9 @@ def _numbers(error: BaseException) -> set[int]:
     """Return the numbers of the system's errors that have led to an error."""
     numbers: set[int] = set()
     for each in _chain(error):
-        if isinstance(each, OSError):
-            told = {each.errno} if each.errno else set(map(int, _NUMBERS.findall(str(each))))
-            numbers |= {number for number in told if number > 0}
+        number = each.errno if isinstance(each, OSError) else None
+        told = {number} if number else set(map(int, _NUMBERS.findall(str(each))))
+        numbers |= {number for number in told if number > 0}
     return numbers
 
 
