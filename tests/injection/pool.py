@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -29,6 +29,7 @@ class Pool:
         patience: The seconds after which a point that takes milliseconds is taken to hang.
         until: The instant, on the monotonic clock, after which no scenario is begun.
         start_takes: How many seconds more a process has to begin.
+        say: Called with each finding, and after each scenario with how far it has come.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class Pool:
         patience: float = 5.0,
         until: float | None = None,
         start_takes: float = 20.0,
+        say: Callable[[str], object] = str,
     ) -> None:
         self.findings: list[str] = []
         self.points = 0
         self.by_kind: Counter[str] = Counter()
         self._share, self._patience, self._start_takes = share, patience, start_takes
         self._until = float("inf") if until is None else until
+        self._say = say
         self._queue: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def run(self, numbers: list[int], workers: int = 2) -> int:
@@ -66,6 +69,7 @@ class Pool:
             after: tuple[int, int] | None = (0, 0)
             while after is not None:
                 after = self._try(worker, number, after)
+            self._say(f"{self.points} points, {self._queue.qsize()} scenarios wait")
         worker.end()
 
     def _try(self, worker: _Worker, number: int, after: tuple) -> tuple[int, int] | None:
@@ -96,6 +100,7 @@ class Pool:
 
     def _find(self, finding: str) -> None:
         self.findings.append(finding)
+        self._say(finding)
 
     def _next(self, what: str, at: tuple[int, int]) -> tuple[int, int]:
         """Return where to go on: past this injector, if enough has been found of it."""

@@ -31,12 +31,10 @@ def main() -> None:
     sizes = parser.parse_args()
     until = None if sizes.seconds is None else time.monotonic() + sizes.seconds
     numbers = [at for at, one in enumerate(scenarios()) if sizes.only in f"{one} |"]
-    pool = Pool(sizes.share, sizes.patience, until)
+    pool = Pool(sizes.share, sizes.patience, until, say=say)
     done = pool.run(numbers, sizes.workers)
     if not HOOKED:
         say("skipped: this interpreter has no _testcapi, so no allocation was made to fail")
-    for finding in pool.findings:
-        say(finding)
     by_injector = Counter(finding.split(" | ")[3].split(":")[0] for finding in pool.findings)
     failures = [f"{count} times by {kind}" for kind, count in sorted(by_injector.items())]
     finish(failures, scenarios=f"{done}/{len(numbers)}", points=pool.points, **pool.by_kind)
