@@ -83,7 +83,7 @@ def answer_of(reply: int | Sequence[int], question: Question) -> Answer:
     if len(reply) == _PAIR:
         lacks, rest = reply
         return _simple(lacks, rest, question)
-    wait, held, number, due = reply[:_HEAD]
+    wait, slowest, number, due = reply[:_HEAD]
     each = zip(*[iter(reply[_HEAD:])] * _EACH, strict=True)
     standings = [
         Standing(lacks * limit.terms.scale + rest, paused, waiting)
@@ -91,8 +91,8 @@ def answer_of(reply: int | Sequence[int], question: Question) -> Answer:
     ]
     if question.operation == "lease":
         spare = number * question.charges[0][0].terms.scale + due
-        return Answer(wait, held, NOWHERE, standings, spare)
-    return Answer(wait, held, Place(number, due), standings)
+        return Answer(wait, slowest, NOWHERE, standings, spare)
+    return Answer(wait, slowest, Place(number, due), standings)
 
 
 def _simple(lacks: int, rest: int, question: Question) -> Answer:

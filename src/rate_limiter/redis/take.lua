@@ -18,7 +18,7 @@
 --            or, for one key and without remainders and a place: the text, what a full bucket holds,
 --            the cost; and the microsecond, or nothing
 --
--- Replies    {wait, held (the position of the bucket that holds up longest, from 0), the number of
+-- Replies    {wait, slowest (the position of the bucket that holds up longest, from 0), the number of
 --            the place, when it leaves (lease: how much more was taken, and its remainder), then for
 --            each key what it lacks to be full, the remainder, how long a pause lasts, and how many
 --            wait in line};
@@ -432,25 +432,25 @@ local function gather(b)
 end
 
 local function latest(buckets, tails)
-    local due, held = nil, 0
+    local due, slowest = nil, 0
     for i, b in ipairs(buckets) do
         local own = due_behind(tails[i], b.cost, b.cost_sub)
-        if not due or own > due then due, held = own, i - 1 end
+        if not due or own > due then due, slowest = own, i - 1 end
     end
-    return due, held
+    return due, slowest
 end
 
 local function take(buckets, longest)
     local tails, number, firm = {}, max(now, 1), operation == 'claim'
     for i, b in ipairs(buckets) do tails[i] = tail_of(b, #b.line) end
-    local due, held = latest(buckets, tails)
+    local due, slowest = latest(buckets, tails)
     local wait = due - now
-    if longest < 0 or wait > 0 and wait > longest then return wait, held, 0, 0, false end
+    if longest < 0 or wait > 0 and wait > longest then return wait, slowest, 0, 0, false end
     if wait == 0 then
         for i, b in ipairs(buckets) do
             b.full, b.sub = plus(b, tails[i].base, tails[i].sub, b.cost, b.cost_sub)
         end
-        return 0, held, 0, 0, true
+        return 0, slowest, 0, 0, true
     end
     firm = firm or wait <= FIRM
     for _, b in ipairs(buckets) do
@@ -461,7 +461,7 @@ local function take(buckets, longest)
         b.line[#b.line + 1] = place_of(b, number, due, firm, tails[i])
         gather(b)
     end
-    return wait, held, number, firm and due or 0, true
+    return wait, slowest, number, firm and due or 0, true
 end
 
 -- Let those pass to whom a time was promised that would not be kept if this one left first, at `due`.
@@ -502,26 +502,26 @@ local function keep_place(buckets, spots, number, longest)
         seekers[i].spot = spots[i]
         places[i] = table.remove(b.line, spots[i])
     end
-    local due, held = latest(buckets, seekers)
+    local due, slowest = latest(buckets, seekers)
     local moved = places[1].deadline > 0
     if not moved then -- the reply was lost, but the place is as it was
         due = places[1].due
-        if due - now > longest then return due - now, held, 0, 0, true end
+        if due - now > longest then return due - now, slowest, 0, 0, true end
         for i, b in ipairs(buckets) do table.insert(b.line, spots[i], places[i]) end
-        return due - now, held, number, due, true
+        return due - now, slowest, number, due, true
     end
     while moved do
         moved = false
         for _, seeker in ipairs(seekers) do moved = let_pass(seeker, due) or moved end
-        if moved then due, held = latest(buckets, seekers) end
+        if moved then due, slowest = latest(buckets, seekers) end
     end
     local wait = due - now
-    if wait > longest then return wait, held, 0, 0, true end
+    if wait > longest then return wait, slowest, 0, 0, true end
     for i, b in ipairs(buckets) do
         local place = place_of(b, number, due, wait <= FIRM, seekers[i])
         table.insert(b.line, seekers[i].spot, place)
     end
-    return wait, held, number, wait <= FIRM and due or 0, true
+    return wait, slowest, number, wait <= FIRM and due or 0, true
 end
 
 -- Charge, or give back what is below zero; beyond the capacity it is lost.
@@ -583,30 +583,30 @@ local function renew(buckets, number, longest, left)
         spots[i] = spot_of(b, number)
         if spots[i] then found = found + 1 end
     end
-    local wait, held, kept, due
+    local wait, slowest, kept, due
     if found < #buckets then -- it has left unused, or was given back, or the store has lost it
         for _, b in ipairs(buckets) do leave(b, number, left, true) end
-        wait, held, kept, due = take(buckets, longest)
+        wait, slowest, kept, due = take(buckets, longest)
     else
-        wait, held, kept, due = keep_place(buckets, spots, number, longest)
+        wait, slowest, kept, due = keep_place(buckets, spots, number, longest)
     end
     for i, b in ipairs(buckets) do
         if kept == 0 and spots[i] == 1 then cut_surplus(b, now) end
         advance(b)
     end
-    return wait, held, kept, due, true
+    return wait, slowest, kept, due, true
 end
 
 -- Take the charge of one bucket if it is there, and more as far as that is.
 local function lease(b, more, more_sub)
-    local wait, held, _, _, changed = take({ b }, 0)
-    if wait > 0 then return wait, held, 0, 0, changed end
+    local wait, slowest, _, _, changed = take({ b }, 0)
+    if wait > 0 then return wait, slowest, 0, 0, changed end
     local us, sub = plus(b, now, 0, b.span, b.span_sub)
     us, sub = minus(b, us, sub, b.full, b.sub)
     if us < 0 then us, sub = 0, 0 end
     if above(us, sub, more, more_sub) then us, sub = more, more_sub end
     b.full, b.sub = plus(b, b.full, b.sub, us, sub)
-    return 0, held, us, sub, true
+    return 0, slowest, us, sub, true
 end
 
 local function act(buckets)
@@ -662,8 +662,8 @@ for i = 1, #keys do
     buckets[i] = load(i)
     if not buckets[i] then return redis.error_reply('CORRUPT the value is not that of a bucket') end
 end
-local wait, held, place, due, changed = act(buckets)
-local reply = { wait, held, place, due }
+local wait, slowest, place, due, changed = act(buckets)
+local reply = { wait, slowest, place, due }
 for i, b in ipairs(buckets) do
     local tail, waiting = tail_of(b, #b.line), 0
     if max(tail.base, b.full) > LAST then

@@ -17,20 +17,20 @@ def _take(question: Question, states: Sequence[State], now: int) -> Act:
     costs = [cost for _, cost in question.charges]
     dues = [tail.due(cost) for tail, cost in zip(tails, costs, strict=True)]
     due = max(dues)
-    wait, held = due - now, dues.index(due)
+    wait, slowest = due - now, dues.index(due)
     if question.longest < 0 or (wait > 0 and wait > question.longest):
-        return Act(wait, held, changed=False)
+        return Act(wait, slowest, changed=False)
     if wait == 0:
         for state, tail, cost in zip(states, tails, costs, strict=True):
             state.full_at = tail.base + cost
-        return Act(0, held)
+        return Act(0, slowest)
     number = max(now, 1, *(waiting.last + 1 for state in states for waiting in state.line))
     firm = question.claim or wait <= FIRM or any(map(crowded, states))
     for state, tail, cost in zip(states, tails, costs, strict=True):
         place = place_of(number, cost, due, firm, tail, len(states), now)
         state.line.append(place)
         gather(state)
-    return Act(wait, held, Place(number, due if firm else 0))
+    return Act(wait, slowest, Place(number, due if firm else 0))
 
 
 def _lease(question: Question, states: Sequence[State], now: int) -> Act:

@@ -110,6 +110,19 @@ class SharedBucket(BaseBucket, ABC):
             self._held.latest().no = None
 
     @abstractmethod
+    def _settle(self, receipt: Receipt, actual: Tokens) -> bool:
+        """Correct what a permit has paid; this and the next three are as of `Payer`."""
+
+    @abstractmethod
+    async def _settle_async(self, receipt: Receipt, actual: Tokens) -> bool: ...
+
+    @abstractmethod
+    def _give_back(self, receipt: Receipt) -> None: ...
+
+    @abstractmethod
+    async def _give_back_async(self, receipt: Receipt) -> None: ...
+
+    @abstractmethod
     def _return_later(self, until: int) -> None:
         """Have given back what is left of the lease that ends at a nanosecond."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from ..admission import Admission, Receipt, Tokens, copied
 from ..bucket import Bucket, Reservation
@@ -12,6 +12,7 @@ from ..level import Level, scarcest
 from ..rates import Number
 from ..source import Source
 from .base import SharedBucket
+from .bucket_view import TaskView
 from .corrections import giving_back, settling
 from .fallback import Understudy
 from .flows import (
@@ -95,7 +96,7 @@ class BlockingBucket(SharedBucket, Bucket):
         if self._async_store is None:
             self.pause(seconds)
         else:
-            await run_async(self._pausing(seconds), self)
+            await run_async(self._pausing(seconds), self._for_tasks())
 
     def resume(self) -> None:
         run(self._resuming(), self)
@@ -122,9 +123,13 @@ class BlockingBucket(SharedBucket, Bucket):
     async def _admit_async(
         self, tokens: Tokens, block: bool, timeout: Number | None, source: Source | None = None
     ) -> Admission:
+        return await run_async(admitting(self, tokens, block, timeout, source), self._for_tasks())
+
+    def _for_tasks(self) -> TaskView:
+        """Return itself, if its store serves tasks as well."""
         if self._async_store is None:
             self._refuse_tasks()
-        return await run_async(admitting(self, tokens, block, timeout, source), self)
+        return cast(TaskView, self)
 
     def _refuse_tasks(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} would block the event loop")

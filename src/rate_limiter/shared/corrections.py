@@ -8,17 +8,19 @@ from typing import Any
 from ..admission import REFUNDED, Paid, Receipt
 from ..exceptions import BackendError
 from ..rates import shown
+from .bucket_view import BucketView
 from .failures import ReplyLost
 from .limits import Limits
 from .payment import Payment
 from .running import Flow
 from .store import Charges, Question
+from .taken import Reserved
 from .waiter import asking
 
 __all__ = ["cancelling", "correcting", "giving_back", "settling"]
 
 
-def cancelling(bucket: Any, reserved: Any) -> Flow[None]:
+def cancelling(bucket: BucketView, reserved: Reserved[Any]) -> Flow[None]:
     """Give a reservation back, once; what had been before a failure is not given back again."""
     if not reserved._begin_cancel():
         return
@@ -32,7 +34,7 @@ def cancelling(bucket: Any, reserved: Any) -> Flow[None]:
         bucket._instead(error)
 
 
-def correcting(bucket: Any, payment: Payment, used: Paid) -> Flow[None]:
+def correcting(bucket: BucketView, payment: Payment, used: Paid) -> Flow[None]:
     """Charge what was used beyond what was paid, or give back; the caller has the turn."""
     while charges := _differences(bucket._limits, payment, used):
         question = Question("correct", charges, now=bucket._given_now())
@@ -62,7 +64,7 @@ def _differences(limits: Limits, paid: Paid, used: Paid) -> Charges:
     return charges
 
 
-def _note_uncorrected(bucket: Any, error: BaseException, paid: Any, used: Paid) -> None:
+def _note_uncorrected(bucket: BucketView, error: BaseException, paid: Any, used: Paid) -> None:
     """Have it corrected another time, but give back only once what may have been (P29)."""
     known = isinstance(error, BackendError) and not isinstance(error, ReplyLost)
     if not known:
@@ -75,7 +77,7 @@ def _note_uncorrected(bucket: Any, error: BaseException, paid: Any, used: Paid) 
         del error  # as in `SharedBucket._instead`
 
 
-def settling(bucket: Any, receipt: Receipt, payment: Payment, used: Paid) -> Flow[bool]:
+def settling(bucket: BucketView, receipt: Receipt, payment: Payment, used: Paid) -> Flow[bool]:
     """Correct what a permit has paid; tell whether it was, for it may have been refunded."""
     if receipt._paid is REFUNDED:
         return False
@@ -83,7 +85,7 @@ def settling(bucket: Any, receipt: Receipt, payment: Payment, used: Paid) -> Flo
     return True
 
 
-def giving_back(bucket: Any, receipt: Receipt, payment: Payment) -> Flow[None]:
+def giving_back(bucket: BucketView, receipt: Receipt, payment: Payment) -> Flow[None]:
     """Give back all that a permit has paid, once."""
     if receipt._paid is REFUNDED:
         return

@@ -16,6 +16,7 @@ from ..clock import seconds, timeout_nanoseconds
 from ..exceptions import BackendError
 from ..rates import Number
 from ..source import Source
+from .bucket_view import BucketView
 from .leasing import decided, dropping, taking
 from .line import LIFE, RENEWAL
 from .running import Admit, Flow, Sleep
@@ -36,7 +37,7 @@ __all__ = [
 _NO_LIMIT = 2**60  # microseconds
 
 
-def allowing(bucket: Any, tokens: Tokens) -> Flow[bool]:
+def allowing(bucket: BucketView, tokens: Tokens) -> Flow[bool]:
     """Take tokens that are there; tell whether they were."""
     charges = bucket._limits.charges(tokens)
     if not fit(charges):
@@ -47,14 +48,17 @@ def allowing(bucket: Any, tokens: Tokens) -> Flow[bool]:
     try:
         answer = yield from (asking if bucket._held is None else taking)(bucket, question)
     except BackendError as error:
-        allowed: bool = bucket._instead(error).allow(tokens)
-        return allowed
+        return bucket._instead(error).allow(tokens)
     # What was refused may be in a lease that another caller has got meanwhile.
     return not answer.wait or (bucket._held is not None and bucket._held.decide(tokens) is True)
 
 
 def admitting(
-    bucket: Any, tokens: Tokens, block: bool, timeout: Number | None, source: Source | None = None
+    bucket: BucketView,
+    tokens: Tokens,
+    block: bool,
+    timeout: Number | None,
+    source: Source | None = None,
 ) -> Flow[Admission]:
     """Take tokens as a limiter says; see `BaseBucket._admit`."""
     asked = bucket._now()
@@ -76,7 +80,7 @@ def admitting(
             return 0.0, bucket, taken.after(answer)
         deadline = None if longest is None else asked + longest
         waiter = Waiter(bucket, taken, question, answer)
-        yield from waiting(waiter, taken, deadline, waiter.told(source, tokens))
+        yield from _until_served(waiter, taken, deadline, waiter.told(source, tokens))
     except BackendError as error:
         spent = 0.0 if waiter is None else seconds(bucket._now() - asked)
         rest = _rest(bucket, timeout, asked)
@@ -85,7 +89,7 @@ def admitting(
     return seconds(bucket._now() - asked), bucket, taken.after(answer)
 
 
-def _rest(bucket: Any, timeout: Number | None, asked: int) -> Number | None:
+def _rest(bucket: BucketView, timeout: Number | None, asked: int) -> Number | None:
     """Return what is left of a timeout, in seconds: a fallback does not begin with all of it."""
     longest, passed = timeout_nanoseconds(timeout), bucket._now() - asked
     return timeout if longest is None or not passed else seconds(max(longest - passed, 0))
@@ -97,7 +101,7 @@ def _longest(longest: int | None, block: bool) -> int:
     return _NO_LIMIT if longest is None else min(longest // MICROSECOND, _NO_LIMIT)
 
 
-def waiting(
+def _until_served(
     waiter: Waiter, taken: Taken, deadline: int | None, told: AbstractContextManager[Any]
 ) -> Flow[None]:
     """Sleep until it is time to leave, and renew the place meanwhile if that is far away.
@@ -138,13 +142,13 @@ def _sleeping(waiter: Waiter, taken: Taken, deadline: int | None) -> Flow[None]:
         taken.refuse_if_not(waiter.answer)
 
 
-def _left(bucket: Any, deadline: int | None) -> int:
+def _left(bucket: BucketView, deadline: int | None) -> int:
     if deadline is None:
         return _NO_LIMIT
     return int(min(max(deadline - bucket._now(), 0) // MICROSECOND, _NO_LIMIT))
 
 
-def reserving(bucket: Any, tokens: Tokens, timeout: Number | None) -> Flow[Grant | Any]:
+def reserving(bucket: BucketView, tokens: Tokens, timeout: Number | None) -> Flow[Grant | Any]:
     """Take tokens for later; return a grant, or a reservation of the fallback."""
     asked = bucket._now()
     charges = bucket._charges(tokens, block=True)
@@ -161,7 +165,11 @@ def reserving(bucket: Any, tokens: Tokens, timeout: Number | None) -> Flow[Grant
 
 
 def changing(
-    bucket: Any, operation: str, charges: Charges, length: int, instead: Callable[[Any], object]
+    bucket: BucketView,
+    operation: str,
+    charges: Charges,
+    length: int,
+    instead: Callable[[Any], object],
 ) -> Flow[None]:
     """Change the bucket in one step; `instead` does the same to what stands in for it.
 
@@ -179,7 +187,7 @@ def changing(
     yield from dropping(bucket)
 
 
-def telling_when(bucket: Any, tokens: Tokens) -> Flow[float]:
+def telling_when(bucket: BucketView, tokens: Tokens) -> Flow[float]:
     """Return the seconds until tokens could be taken."""
     charges = bucket._limits.charges(tokens)
     if not fit(charges):
@@ -189,11 +197,11 @@ def telling_when(bucket: Any, tokens: Tokens) -> Flow[float]:
     try:
         answer = yield from asking(bucket, Question("take", charges, -1, now=bucket._given_now()))
     except BackendError as error:
-        return float(bucket._instead(error).retry_after(tokens))
+        return bucket._instead(error).retry_after(tokens)
     return seconds(answer.wait * MICROSECOND)
 
 
-def looking(bucket: Any, instead: Callable[[Any], Any]) -> Flow[Any]:
+def looking(bucket: BucketView, instead: Callable[[Any], Any]) -> Flow[Any]:
     """Return what all its buckets are like, by label; or what `instead` reads off the fallback."""
     charges = bucket._limits.everything()
     try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 from ..admission import Admission, Tokens
 from ..exceptions import BackendError
-from .holding import Held, No, lines_tear
+from .bucket_view import BucketView, held_by
+from .holding import No, lines_tear
 from .running import Flow
 from .store import MICROSECOND, NOWHERE, Answer, Question
 from .taken import Taken
@@ -16,13 +16,13 @@ from .waiter import asking
 __all__ = ["decided", "dropping", "taking"]
 
 
-def decided(bucket: Any, tokens: Tokens, taken: Taken) -> Admission | None:
+def decided(bucket: BucketView, tokens: Tokens, taken: Taken) -> Admission | None:
     """Return the admission that a lease decides; None if the store has to be asked.
 
     Raises:
         RateLimitExceeded: The tokens were refused a moment ago.
     """
-    known = bucket._held.decide(tokens)
+    known = held_by(bucket).decide(tokens)
     if isinstance(known, No):
         taken.charges = known.charges
         wait = max(known.told - bucket._now(), 1)
@@ -30,13 +30,13 @@ def decided(bucket: Any, tokens: Tokens, taken: Taken) -> Admission | None:
     return (0.0, bucket, None) if known else None
 
 
-def taking(bucket: Any, question: Question) -> Flow[Answer]:
+def taking(bucket: BucketView, question: Question) -> Flow[Answer]:
     """Ask for tokens that are not waited for, and take a lease with them.
 
     One caller at a time does; others just ask. A caller that is interrupted leaves what had been
     held, and lets another one ask: what is done in the end is a line that calls nothing.
     """
-    held: Held = bucket._held
+    held = held_by(bucket)
     holding, asker, left = held.latest(), object(), 0
     (limit, cost), *_ = question.charges
     if lines_tear() or holding.limit is not limit:
@@ -74,14 +74,14 @@ def taking(bucket: Any, question: Question) -> Flow[Answer]:
     return answer
 
 
-def dropping(bucket: Any) -> Flow[None]:
+def dropping(bucket: BucketView) -> Flow[None]:
     """Give back all that is held, and forget a refusal."""
     if bucket._held is not None:
         bucket._held.drop()
         yield from giving_over(bucket)
 
 
-def giving_over(bucket: Any) -> Flow[None]:
+def giving_over(bucket: BucketView) -> Flow[None]:
     """Give back what is not to be spent any more; what fails runs out by itself."""
     for question in bucket._over():
         with suppress(BackendError):

@@ -17,7 +17,7 @@ class Act(NamedTuple):
     """What has been done; see `Answer`."""
 
     wait: int
-    held: int
+    slowest: int
     place: Place = NOWHERE
     changed: bool = True
     spare: int = 0
@@ -89,14 +89,14 @@ def keep_place(question: Question, states: Sequence[State], spots: Sequence[int]
     while any([seeker.let_pass(max(dues), now) for seeker in seekers]):  # noqa: C419 - each of them
         dues = [seeker.due(seeker.cost) for seeker in seekers]
     due = max(dues)
-    wait, held = due - now, _latest(dues)
+    wait, slowest = due - now, _latest(dues)
     if wait > question.longest:
-        return Act(wait, held)
+        return Act(wait, slowest)
     number, firm = question.place.number, wait <= FIRM
     for seeker in seekers:
         place = place_of(number, seeker.cost, due, firm, seeker, len(states), now)
         seeker.state.line.insert(seeker.spot, place)
-    return Act(wait, held, Place(number, due if firm else 0))
+    return Act(wait, slowest, Place(number, due if firm else 0))
 
 
 def _tell_again(

@@ -2,65 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from ..admission import Paid, Tokens
 from ..bucket import AsyncReservation, Reservation
-from ..clock import seconds
-from ..exceptions import BackendError
+from .bucket_view import TaskView, ThreadView
 from .corrections import cancelling, correcting
-from .failures import ReplyLost
 from .payment import Payment
-from .running import run
-from .taken import Grant
+from .running import Flow, run
+from .taken import Reserved
 
-__all__ = ["AwaitedReservation", "LocalReservation", "Reserved", "SharedReservation"]
-
-
-class Reserved:
-    """Tokens that were reserved: what they are worth, and that they are given back once."""
-
-    __slots__ = ("_bucket", "_grant", "_held", "_tokens")
-
-    def __init__(self, bucket: Any, grant: Grant, tokens: Tokens) -> None:
-        self._bucket = bucket
-        self._grant = grant
-        self._tokens = tokens
-        self._held: set[None] = {None}  # empty once it is cancelled
-
-    @property
-    def delay(self) -> float:
-        return seconds(max(self._grant.due - self._bucket._now(), 0))
-
-    def _begin_cancel(self) -> bool:
-        """Tell whether it is still to be given back; from now on it is not."""
-        try:
-            self._held.pop()  # one call, so that no handler gets a say in between
-        except KeyError:
-            return False
-        return True
-
-    def _note_failed_cancel(self, error: BackendError) -> None:
-        """Have it given back another time, unless that may have happened, or will not matter."""
-        if not isinstance(error, ReplyLost) and self._bucket._fallback is None:
-            self._held.add(None)
-
-    def _use(self, actual: Tokens) -> Paid:
-        used: Paid = self._bucket._uses(actual, self._tokens)
-        return used
-
-    def _payment(self) -> Payment:
-        """Return what is to be corrected; it is asked for in turn."""
-        if not self._held:
-            raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
-        return self._grant.paid
-
-    def __repr__(self) -> str:
-        state = f"delay={self.delay:g}" if self._held else "cancelled"
-        return f"Reservation({state})"
+__all__ = ["AwaitedReservation", "LocalReservation", "SharedReservation"]
 
 
-class SharedReservation(Reserved, Reservation):
+class SharedReservation(Reserved[ThreadView], Reservation):
     """A reservation that is given back and settled by blocking."""
 
     __slots__ = ()
@@ -77,7 +32,13 @@ class SharedReservation(Reserved, Reservation):
         run(correcting(self._bucket, self._payment(), used), self._bucket)
 
 
-class AwaitedReservation(Reserved, AsyncReservation):
+class _TurnView(TaskView, Protocol):
+    """A bucket of tasks, whose corrections take turns."""
+
+    async def _in_turn(self, payment: Payment, correction: Flow[Any]) -> Any: ...
+
+
+class AwaitedReservation(Reserved[_TurnView], AsyncReservation):
     """A reservation whose calls are awaited."""
 
     __slots__ = ()
@@ -89,7 +50,7 @@ class AwaitedReservation(Reserved, AsyncReservation):
         used = self._use(actual)
         await self._bucket._in_turn(self._grant.paid, self._settling(used))
 
-    def _settling(self, used: Paid) -> Any:
+    def _settling(self, used: Paid) -> Flow[None]:
         yield from correcting(self._bucket, self._payment(), used)
 
 

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 from ..sleeping import ThreadSleeper, running_loop, task_sleeper
 from .background import in_background
+from .bucket_view import TaskView, ThreadView, held_by
 from .failures import NoAnswer
 
 __all__ = [
@@ -33,18 +34,18 @@ __all__ = [
 ]
 
 _PATIENCE = 2.0  # seconds that the end of a process waits for its leases
-_Item: TypeAlias = tuple[int, int, Any, bool]
+_Item: TypeAlias = tuple[int, int, ThreadView, bool]
 """When to look, what orders those of one instant, the bucket, and whether to look again later."""
 
 _returners: dict[Any, _Returner] = {}
 
 
-def return_by_thread(bucket: Any, until: int) -> None:
+def return_by_thread(bucket: ThreadView, until: int) -> None:
     """Have a thread give back what is left of a bucket's lease at the nanosecond `until`.
 
     Leases follow each other quickly: one look at the first finds those that came after it.
     """
-    held = bucket._held
+    held = held_by(bucket)
     if held.watched:
         return
     held.watched = True
@@ -52,12 +53,12 @@ def return_by_thread(bucket: Any, until: int) -> None:
         held.watched = False
 
 
-def return_now(bucket: Any) -> None:
+def return_now(bucket: ThreadView) -> None:
     """Have a thread give back at once what is not to be spent any more."""
     _look_later(bucket, bucket._now(), follows=False)
 
 
-def _look_later(bucket: Any, when: int, *, follows: bool) -> bool:
+def _look_later(bucket: ThreadView, when: int, *, follows: bool) -> bool:
     """Have a thread look at a bucket; return False if there can be none: what is held runs out."""
     key = os.getpid(), id(bucket._source), id(bucket._clock)
     while True:
@@ -75,7 +76,7 @@ def _look_later(bucket: Any, when: int, *, follows: bool) -> bool:
 class _Returner:
     """The thread that gives back the leases of one client, by one clock; it ends with the last."""
 
-    def __init__(self, key: Any, bucket: Any) -> None:
+    def __init__(self, key: Any, bucket: ThreadView) -> None:
         self._key = key
         self._clock = bucket._clock
         self._source = bucket._source  # so that the key means no other one
@@ -92,7 +93,7 @@ class _Returner:
             return False
         return True
 
-    def add(self, bucket: Any, when: int, *, follows: bool) -> bool:
+    def add(self, bucket: ThreadView, when: int, *, follows: bool) -> bool:
         """Have it look at a bucket; return False if it may have ended meanwhile."""
         return self._tell((when, next(self._order), bucket, follows))
 
@@ -125,7 +126,7 @@ class _Returner:
         finally:
             self._leave()
             for _, _, bucket, _ in leases:  # a clock of the user's has failed
-                bucket._held.watched = False
+                held_by(bucket).watched = False
 
     def _serve(self, leases: list[_Item]) -> None:
         """Give leases back as their time comes, until there is none."""
@@ -154,7 +155,7 @@ class _Returner:
 def _look_at(item: _Item) -> None:
     """Give back what is over of a bucket, and look again when the lease that follows is."""
     _, _, bucket, follows = item
-    held = bucket._held
+    held = held_by(bucket)
     if follows:
         held.watched = False  # before the look, so that a lease that follows is not missed
     with suppress(Exception):  # whatever a client raises
@@ -173,7 +174,7 @@ def _give_each_back(leases: list[_Item]) -> None:
             continue
 
 
-def give_back(bucket: Any, *, early: bool) -> None:
+def give_back(bucket: ThreadView, *, early: bool) -> None:
     """Give back what is over, or all that a bucket holds.
 
     Raises:
@@ -192,16 +193,16 @@ def _give_all_back() -> None:
         done.wait(max(deadline - monotonic(), 0))
 
 
-def return_by_task(bucket: Any) -> None:
+def return_by_task(bucket: TaskView) -> None:
     """Have a task give back what is left of leases when their time is over, or the loop ends."""
-    loops, loop = bucket._held.loops, get_running_loop()
+    loops, loop = held_by(bucket).loops, get_running_loop()
     if loop not in loops:
         loops.add(loop)
         in_background(_look_in_time(bucket, loop), rests=True)
 
 
-async def _look_in_time(bucket: Any, loop: Any) -> None:
-    held, sleeper, early = bucket._held, task_sleeper(), False
+async def _look_in_time(bucket: TaskView, loop: Any) -> None:
+    held, sleeper, early = held_by(bucket), task_sleeper(), False
     try:
         while (until := held.holding.until) > bucket._now():
             await bucket._clock.sleep_async(sleeper, until)
@@ -212,13 +213,13 @@ async def _look_in_time(bucket: Any, loop: Any) -> None:
     await give_back_async(bucket, early=early)
 
 
-async def give_back_async(bucket: Any, *, early: bool) -> None:
+async def give_back_async(bucket: TaskView, *, early: bool) -> None:
     """Do as `give_back` from a task; what fails runs out by itself."""
     for question in bucket._over(early=early):
         await shield(in_background(bucket._async_store.give_back(question)))
 
 
-def return_now_async(bucket: Any) -> None:
+def return_now_async(bucket: TaskView) -> None:
     """Have a task give back at once what is not to be spent any more; else the next call does."""
     if running_loop():
         in_background(give_back_async(bucket, early=False))

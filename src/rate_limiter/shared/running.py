@@ -18,6 +18,8 @@ from ..exceptions import BackendError
 from ..rates import Number
 from ..sleeping import ThreadSleeper, running_loop, task_sleeper, warn_of_blocking
 from ..source import Source
+from .bucket_view import TaskView, ThreadView
+from .fallback import Understudy
 from .limits import restated
 from .store import Answer, Question, undoing
 
@@ -46,14 +48,14 @@ class GiveBack:
 class Admit:
     """Leave the admission to what stands in for the store."""
 
-    understudy: Any
+    understudy: Understudy
     tokens: Tokens
     block: bool
     timeout: Number | None
     source: Source | None
 
 
-def run(flow: Flow[T], bucket: Any) -> T:
+def run(flow: Flow[T], bucket: ThreadView) -> T:
     """Return what a flow returns, and block this thread meanwhile."""
     try:
         need = next(flow)
@@ -69,7 +71,7 @@ def run(flow: Flow[T], bucket: Any) -> T:
         return result
 
 
-def _give(need: Any, bucket: Any) -> Any:
+def _give(need: Any, bucket: ThreadView) -> Any:
     if isinstance(need, Sleep):
         _sleep(need, bucket)
         return None
@@ -80,7 +82,7 @@ def _give(need: Any, bucket: Any) -> Any:
     return need.understudy._admit(need.tokens, need.block, need.timeout, need.source)
 
 
-def _sleep(need: Sleep, bucket: Any) -> None:
+def _sleep(need: Sleep, bucket: ThreadView) -> None:
     if running_loop():
         warn_of_blocking(seconds(max(need.until - bucket._now(), 0)))
     sleeper = ThreadSleeper()
@@ -88,7 +90,7 @@ def _sleep(need: Sleep, bucket: Any) -> None:
         bucket._clock.sleep(sleeper, need.until)
 
 
-async def run_async(flow: Flow[T], bucket: Any) -> T:
+async def run_async(flow: Flow[T], bucket: TaskView) -> T:
     """Return what a flow returns, and suspend this task meanwhile."""
     try:
         need = next(flow)
@@ -111,7 +113,7 @@ async def run_async(flow: Flow[T], bucket: Any) -> T:
         return result
 
 
-async def _give_async(need: Any, bucket: Any) -> Any:
+async def _give_async(need: Any, bucket: TaskView) -> Any:
     if isinstance(need, Sleep):
         sleeper = task_sleeper()
         while bucket._now() < need.until:
@@ -124,7 +126,7 @@ async def _give_async(need: Any, bucket: Any) -> Any:
     return await admit(need.tokens, need.block, need.timeout, need.source)
 
 
-def _abandon(bucket: Any, question: Question, answer: Answer) -> None:
+def _abandon(bucket: TaskView, question: Question, answer: Answer) -> None:
     """Give back what a task got that was cancelled before it heard of it."""
     undo = undoing(question, answer)
     if undo is not None:

@@ -115,14 +115,14 @@ class Answer(NamedTuple):
     Attributes:
         wait: take, renew: the microseconds until the charges can be paid. 0 with no place: they
             have been taken.
-        held: The position, among the charges, of the bucket that holds up longest.
+        slowest: The position, among the charges, of the bucket that holds up longest.
         place: The place in line that was taken or kept. A due of 0 asks to renew it.
         standings: What each bucket is like afterwards.
         spare: lease: how many units were taken as well.
     """
 
     wait: int
-    held: int
+    slowest: int
     place: Place
     standings: Sequence[Standing]
     spare: int = 0

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from ..admission import Tokens
+from ..admission import Paid, Tokens
 from ..clock import seconds
+from ..exceptions import BackendError
 from ..level import Level, Levels
 from ..rates import Number
+from .bucket_view import BucketView
+from .failures import ReplyLost
 from .limits import Limits
 from .payment import Payment
 from .store import MICROSECOND, NOWHERE, Answer, Charges, Question, Standing
 from .terms import Terms
 
-__all__ = ["Grant", "Taken", "levels_of"]
+__all__ = ["Grant", "Reserved", "Taken", "levels_of"]
+
+View = TypeVar("View", bound=BucketView)
 
 
 class Taken:
@@ -30,7 +35,7 @@ class Taken:
     __slots__ = ("_bucket", "_timeout", "_tokens", "charges")
 
     def __init__(
-        self, bucket: Any, tokens: Tokens, charges: Charges, timeout: Number | None
+        self, bucket: BucketView, tokens: Tokens, charges: Charges, timeout: Number | None
     ) -> None:
         self._bucket = bucket
         self._tokens = tokens
@@ -48,7 +53,7 @@ class Taken:
             RateLimitExceeded: They are neither there nor waited for.
         """
         if answer.wait and not answer.place.number:
-            limit = self.charges[answer.held][0]
+            limit = self.charges[answer.slowest][0]
             raise self._bucket._not_yet(
                 self._tokens,
                 seconds(answer.wait * MICROSECOND),
@@ -119,3 +124,45 @@ class Grant:
         for limit, _ in question.charges:
             self._placed.discard(limit.key)
             self.paid[limit.key] = Fraction(0)
+
+
+class Reserved(Generic[View]):
+    """Tokens that were reserved: what they are worth, and that they are given back once."""
+
+    __slots__ = ("_bucket", "_grant", "_live", "_tokens")
+
+    def __init__(self, bucket: View, grant: Grant, tokens: Tokens) -> None:
+        self._bucket = bucket
+        self._grant = grant
+        self._tokens = tokens
+        self._live: set[None] = {None}  # empty once it is cancelled
+
+    @property
+    def delay(self) -> float:
+        return seconds(max(self._grant.due - self._bucket._now(), 0))
+
+    def _begin_cancel(self) -> bool:
+        """Tell whether it is still to be given back; from now on it is not."""
+        try:
+            self._live.pop()  # one call, so that no handler gets a say in between
+        except KeyError:
+            return False
+        return True
+
+    def _note_failed_cancel(self, error: BackendError) -> None:
+        """Have it given back another time, unless that may have happened, or will not matter."""
+        if not isinstance(error, ReplyLost) and self._bucket._fallback is None:
+            self._live.add(None)
+
+    def _use(self, actual: Tokens) -> Paid:
+        return self._bucket._uses(actual, self._tokens)
+
+    def _payment(self) -> Payment:
+        """Return what is to be corrected; it is asked for in turn."""
+        if not self._live:
+            raise RuntimeError("this reservation has been cancelled; there is nothing to settle")
+        return self._grant.paid
+
+    def __repr__(self) -> str:
+        state = f"delay={self.delay:g}" if self._live else "cancelled"
+        return f"Reservation({state})"

@@ -9,6 +9,7 @@ from ..admission import Tokens
 from ..exceptions import BackendError
 from ..instrumentation.waits import waiting
 from ..source import Source
+from .bucket_view import BucketView
 from .failures import ReplyLost
 from .limits import restated
 from .line import LIFE
@@ -19,7 +20,7 @@ from .taken import Taken
 __all__ = ["Waiter", "asking"]
 
 
-def asking(bucket: Any, question: Question) -> Flow[Answer]:
+def asking(bucket: BucketView, question: Question) -> Flow[Answer]:
     """Ask the store, unless it is known to be away; note what that says of it.
 
     Raises:
@@ -48,7 +49,9 @@ class Waiter:
 
     __slots__ = ("_question", "_taken", "answer", "bucket", "heard", "place", "tried")
 
-    def __init__(self, bucket: Any, taken: Taken, question: Question, answer: Answer) -> None:
+    def __init__(
+        self, bucket: BucketView, taken: Taken, question: Question, answer: Answer
+    ) -> None:
         self.bucket = bucket
         self._taken = taken
         self._hear(answer, question)
@@ -61,12 +64,11 @@ class Waiter:
     @property
     def leaves(self) -> int:
         """The nanosecond at which it leaves, as far as is known."""
-        leaves: int = self.heard + self.answer.wait * MICROSECOND
-        return leaves
+        return self.heard + self.answer.wait * MICROSECOND
 
     def told(self, source: Source | None, tokens: Tokens) -> AbstractContextManager[Any]:
         """Return what is told of the wait; see `instrumentation.waits.waiting`."""
-        limit = self._question.charges[self.answer.held][0]
+        limit = self._question.charges[self.answer.slowest][0]
         label = self.bucket._limits.label(limit)
         return waiting(source, tokens, self.leaves, self.heard, label)
 
