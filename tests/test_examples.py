@@ -36,12 +36,7 @@ OUTPUTS = {
         "ben: 200",
         "ann: 200 after a pause",
     ],
-    "llm_client.py": [
-        "54 calls",
-        "unlimited: ",
-        "54 calls   6180 tokens    0 429s",
-        "limited: 0 of",
-    ],
+    "llm_client.py": ["calls that met a 429: ", " without limits, 0 with them"],
     "metrics.py": [
         "WARNING limiter fetch begins a wait of 0.",
         "users: refused, again in 30 s",
