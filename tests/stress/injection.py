@@ -26,11 +26,13 @@ def main() -> None:
     parser.add_argument("--share", type=int, default=1, help="try one point in this many")
     parser.add_argument("--seconds", type=float, help="begin nothing new after these")
     parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--skip", type=int, default=0, help="the first of them, done before")
     parser.add_argument("--only", default="", help="scenarios whose name has this in it")
     parser.add_argument("--patience", type=float, default=5.0, help="seconds for a point to end")
     sizes = parser.parse_args()
     until = None if sizes.seconds is None else time.monotonic() + sizes.seconds
     numbers = [at for at, one in enumerate(scenarios()) if sizes.only in f"{one} |"]
+    numbers = numbers[sizes.skip :]
     pool = Pool(sizes.share, sizes.patience, until, say=say)
     done = pool.run(numbers, sizes.workers)
     if not HOOKED:
