@@ -162,18 +162,25 @@ def test_refused_call_gives_back_what_is_no_count_of_calls(  # noqa: PLR0917
     assert group.buckets["calls"].level.full_in >= 1  # as a call it counts
 
 
-def test_refused_call_leaves_what_it_has_used_to_settle(caller, api, url):
-    """Where there is a `settle`, that alone says what a refused call has used."""
+@pytest.mark.parametrize(
+    ("used", "charged"),
+    [({"tokens": 100}, 100), ({"tokens": None}, 0), (None, 0), ({"calls": 3}, 0)],
+)
+def test_refused_call_is_charged_what_settle_says_and_nothing_if_it_says_nothing(
+    caller, api, url, used, charged
+):
+    """A `settle` reads the usage of a reply, and a refusal has none."""
     clock = ManualClock()
     group = BucketGroup(
         calls=TokenBucket(10, 1, clock=clock), tokens=TokenBucket(1000, 1, clock=clock)
     )
     api.replies.append(Reply(429))
     cost = {"calls": 1, "tokens": 900}
-    settle = lambda *_: {"tokens": 100}  # noqa: E731
+    settle = lambda *_: used  # noqa: E731
     with caller.session(RateLimiter(group), cost=cost, settle=settle) as client:
         client.send("GET", url)
-    assert levels_of(group) == [9, 900]
+    calls = (used or {}).get("calls", 1)
+    assert levels_of(group) == [10 - calls, 1000 - charged]
 
 
 @pytest.mark.parametrize(

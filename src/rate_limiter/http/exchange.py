@@ -92,7 +92,7 @@ async def exchange(
             if pause and not await _paused(plan, limiter, tokens, pause, channel.waiting):
                 left = 0  # its store is away, so nobody could let it through
             wait = plan.retry_in(verdict, limiter, unless_told) if left else None
-            if wait is not None or (plan.settle is None and verdict.refused):
+            if verdict.refused:  # unless `settle` will say what it has used all the same
                 await _give_back_unused(plan, limiter, tokens, permit, channel.waiting)
             if wait is None:
                 return await _watched(plan, channel, response, permit)
