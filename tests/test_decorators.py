@@ -61,11 +61,11 @@ def test_read_rate_as_number_or_words(rate, tokens_per_second):
 @pytest.mark.parametrize(
     ("args", "options", "error", "message"),
     [
-        ((10, 5, True), {}, TypeError, "tokens must be a real number.*True"),
-        ((10, 5, "1"), {}, TypeError, "tokens must be a real number.*'1'"),
-        ((10, 5, None), {}, TypeError, "tokens must be a real number.*None"),
-        ((10, 5, 0), {}, ValueError, "tokens must be above 0, got 0"),
-        ((10, 5, math.nan), {}, ValueError, "tokens must be finite"),
+        ((10, 5, True), {}, TypeError, "cost must be a real number.*True"),
+        ((10, 5, "1"), {}, TypeError, "cost must be a real number.*'1'"),
+        ((10, 5, None), {}, TypeError, "cost must be a real number.*None"),
+        ((10, 5, 0), {}, ValueError, "cost must be above 0, got 0"),
+        ((10, 5, math.nan), {}, ValueError, "cost must be finite"),
         ((10, 5, 1, "yes"), {}, TypeError, "block must be True or False, got 'yes'"),
         ((10, 5, 1, 1), {}, TypeError, "block must be True or False, got 1"),
         ((10, 5, 1, None), {}, TypeError, "block must be True or False, got None"),
@@ -75,14 +75,17 @@ def test_read_rate_as_number_or_words(rate, tokens_per_second):
         ((10, 5), {"key": "id"}, TypeError, "key must be a callable.*'id'"),
         ((10, 5), {"clock": 3}, TypeError, "clock must have now"),
         ((10, "fast"), {}, ValueError, "a rate must look like '10/second'.*'fast'"),
-        ((10, None), {}, TypeError, "tokens_per_second must be a real number.*None"),
-        ((10, True), {}, TypeError, "tokens_per_second must be a real number.*True"),
-        ((10, 0), {}, ValueError, "tokens_per_second must be above 0"),
-        ((10, -1), {}, ValueError, "tokens_per_second must be above 0"),
-        ((10, math.inf), {}, ValueError, "tokens_per_second must be finite"),
+        ((10, None), {}, TypeError, "rate must be a real number.*None"),
+        ((10, True), {}, TypeError, "rate must be a real number.*True"),
+        ((10, 0), {}, ValueError, "rate must be above 0"),
+        ((10, -1), {}, ValueError, "rate must be above 0"),
+        ((10, math.inf), {}, ValueError, "rate must be finite"),
         (("10", 5), {}, TypeError, "capacity must be a real number.*'10'"),
         ((0, 5), {}, ValueError, "capacity must be above 0"),
         ((math.nan, 5), {}, ValueError, "capacity must be finite"),
+        ((10, "1/second; 2/minute"), {}, ValueError, "leave it out: each rate has its count"),
+        ((None, ["10/second"]), {}, TypeError, "in words such as '10/second', got ..10/second"),
+        ((None, 5), {}, TypeError, "without a capacity .* got 5"),
     ],
 )
 def test_refuse_bad_argument_naming_it(args, options, error, message):
@@ -94,7 +97,7 @@ def test_refuse_bad_argument_naming_it(args, options, error, message):
 @pytest.mark.parametrize("options", [{}, {"key": len}, {"key": per_instance}])
 def test_refuse_bad_cost_with_a_key_as_well(options):
     """P22: A bad cost is refused before there is a call, whatever the key."""
-    with pytest.raises(TypeError, match="tokens must be a real number"):
+    with pytest.raises(TypeError, match="cost must be a real number"):
         rate_limited(10, 5, True, **options)
     with pytest.raises(CostExceedsCapacity, match="a cost of 11 is above the capacity of 10"):
         rate_limited(10, 5, 11, False, **options)

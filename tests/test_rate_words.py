@@ -165,7 +165,7 @@ def test_parse_several_rates_gives_each_with_its_words(text, expected):
 )
 def test_parse_several_rates_when_malformed_shows_the_accepted_forms(text):
     """P23: A part that is empty, malformed or there twice gets a ValueError with every form."""
-    assert ("with ';' between several" in refused(parse_rates, text)) is (";" in text)
+    assert "with ';' between several" in refused(parse_rates, text)
 
 
 @each("text", ["10/second; 1000/hour", "10/second;", ";", "a;b"])
@@ -176,8 +176,7 @@ def test_parse_one_rate_of_several_says_what_takes_several(text):
 
     message = str(caught.value)
     assert FORMS in message
-    for taker in ("BucketGroup.from_rate", "KeyedRateLimiter.from_rate", "rate_limited"):
-        assert taker in message
+    assert "BucketGroup.from_rate" in message
 
 
 @each(

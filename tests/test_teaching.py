@@ -72,6 +72,26 @@ def test_ask_a_limiter_as_a_bucket_tells_of_its_bucket(limiter, name):
     assert "limiter.bucket.allow(tokens)" in text
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("reserve", "refund", "pause", "resume", "configure"),
+        *("level", "retry_after", "available_tokens"),
+    ],
+)
+def test_ask_a_limiter_for_what_its_bucket_has_tells_where_it_is(limiter, name):
+    """A limiter says what to do; the rest is its bucket's."""
+    assert f"no {name!r}; that is its bucket's" in said(AttributeError, getattr, limiter, name)
+    assert hasattr(limiter.bucket, name)
+
+
+def test_configure_a_group_tells_of_its_members(bucket):
+    """A group has no limit of its own."""
+    group = BucketGroup(only=bucket)
+    assert "group.members" in said(AttributeError, lambda: group.configure(1, 1))
+    assert group.members
+
+
 @pytest.mark.parametrize("name", ["wait", "wait_async"])
 def test_wait_with_a_limiter_tells_of_acquire(limiter, name):
     """A limiter waits around a block."""
@@ -126,7 +146,7 @@ def test_give_a_function_for_a_cost_tells_how_to_decorate(limiter, calls):
     [
         (lambda: rate_limited(function), "got function"),
         (rate_limited, "got nothing"),
-        (lambda: rate_limited(rate=5), "got nothing"),
+        (lambda: rate_limited(rate=5), "got 5"),
         (lambda: rate_limited(10), "got None"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, overload
 
+from .absent import Absent
 from .admission import Admission, Tokens
 from .base_bucket import BaseBucket
 from .bucket import AsyncBucket, Bucket, Reservation
@@ -69,6 +70,8 @@ class BucketGroup(Bucket):
             self._joint = join(buckets, named_buckets)
             self._buckets = named_buckets
             self._unnamed = buckets
+
+        configure = Absent("configure its members, each by itself: group.buckets or group.members")
 
     _buckets: Mapping[str, Any]
     _unnamed: tuple[Any, ...]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+from .admission import Tokens
 from .base_bucket import BaseBucket
 from .callables import name_of, takes_self
 from .charges import Cost, charging
@@ -15,7 +16,7 @@ from .instances import InstanceRateLimiter, per_instance
 from .keyed import KeyedRateLimiter
 from .limiter import RateLimiter
 from .many_limiters import bucket_maker
-from .rates import Number, parse_rate, shown
+from .rates import Number, parse_rate, positive, shown
 from .token_bucket import Alike, TokenBucket
 
 __all__ = ["rate_limited"]
@@ -91,7 +92,7 @@ def rate_limited(
     local = _local_maker(capacity, rate, clock)
     limiter: RateLimiter[Any] = RateLimiter(local(), **policy)
     if not callable(cost):
-        limiter._check_payable(cost)
+        _check_cost(limiter, cost)
     make = local if make_bucket is None else _own_maker(make_bucket, capacity, rate, key)
     if key is None:
         return _charging(limiter if make is local else RateLimiter(make(), **policy), cost)
@@ -117,8 +118,8 @@ def _name_after(limiter: Any, check: Callable[[Any], None] | None, func: Any) ->
 
 def _local_maker(capacity: Any, rate: Any, clock: Clock | None) -> Callable[[], Any]:
     """Return a function that makes buckets in memory."""
-    if capacity is None:
-        return bucket_maker(rate, None, clock=clock)
+    if capacity is None or (isinstance(rate, str) and ";" in rate):
+        return bucket_maker(rate, capacity, clock=clock)
     per_second = parse_rate(rate)[1] if isinstance(rate, str) else rate
     return Alike(TokenBucket(capacity, per_second, clock=clock))
 
@@ -134,7 +135,12 @@ def _own_maker(
 
 def _check_limit(capacity: Any, rate: Any) -> None:
     """Refuse a limit that is missing or incomplete, and say how to write one."""
-    if callable(capacity) or (capacity is None and not isinstance(rate, str)):
+    if capacity is None and rate is not None and not isinstance(rate, str):
+        raise TypeError(
+            f"without a capacity the rate is in words such as '10/second', got {shown(rate)}: "
+            "write @rate_limited(capacity=10, rate=5) or @rate_limited(rate='10/second')"
+        )
+    if callable(capacity) or (capacity is None and rate is None):
         given = _name(capacity) if callable(capacity) else "nothing"
         raise TypeError(
             f"a limit needs 'capacity' and 'rate', got {given}: "
@@ -144,9 +150,19 @@ def _check_limit(capacity: Any, rate: Any) -> None:
         if isinstance(capacity, str):
             raise TypeError(f"a rate in words is the rate: write @rate_limited(rate={capacity!r})")
         raise TypeError(
-            "tokens_per_second must be a real number such as 5, or words such as '5/second', "
+            "rate must be a real number such as 5, or words such as '5/second', "
             f"got None: write @rate_limited(capacity={shown(capacity)}, rate=5)"
         )
+    if not isinstance(rate, str):
+        positive(rate, "rate")
+
+
+def _check_cost(limiter: RateLimiter[Any], cost: Any) -> None:
+    """Refuse a cost that is no number of tokens, or that no call could ever pay."""
+    tokens: Tokens = cost
+    if not isinstance(tokens, Mapping):
+        positive(tokens, "cost")
+    limiter._check_payable(tokens)
 
 
 def _check_takes_self(func: Any) -> None:

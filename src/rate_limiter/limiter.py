@@ -35,6 +35,7 @@ F = TypeVar("F")
 _ONE = 1
 _new: Any = PermitFields.__new__
 _ASK = "ask its bucket: limiter.bucket.allow(tokens), or refuse with RateLimiter(block=False)"
+_BUCKET = "that is its bucket's: limiter.bucket has it"
 _WAIT = "it waits with limiter.acquire(tokens): 'with' it, 'async with' it or 'await' it"
 
 
@@ -300,6 +301,8 @@ class RateLimiter(Generic[B_co]):
     if not TYPE_CHECKING:
         allow, try_consume = Absent(_ASK), Absent(_ASK)
         wait, wait_async = Absent(_WAIT), Absent(_WAIT)
+        reserve, refund, pause, resume = (Absent(_BUCKET) for _ in range(4))
+        configure, level, retry_after, available_tokens = (Absent(_BUCKET) for _ in range(4))
 
 
 class _NoFastPath:

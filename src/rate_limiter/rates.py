@@ -208,11 +208,11 @@ def parse_rate(text: str) -> tuple[Fraction, Fraction]:
     _check_words(text)
     if ";" in text:
         raise ValueError(
-            f"a rate must be a single one here, and look like {_FORMS}; several are for "
-            "BucketGroup.from_rate, KeyedRateLimiter.from_rate and rate_limited(rate=...); "
+            f"a rate must be a single one here, and look like {_FORMS}; for several make a "
+            "BucketGroup with a bucket for each, which in memory BucketGroup.from_rate does; "
             f"got {shown(text)}"
         )
-    return _read_rate(text, text)
+    return _read_rate(text, text, _FORMS)
 
 
 def parse_rates(text: str) -> list[tuple[str, Fraction, Fraction]]:
@@ -229,12 +229,10 @@ def parse_rates(text: str) -> list[tuple[str, Fraction, Fraction]]:
         ValueError: One of them does not have this form, is missing, or is there twice.
     """
     _check_words(text)
-    rates = {part.strip(): _read_rate(part, text) for part in text.split(";")}
+    forms = f"{_FORMS}, with ';' between several"
+    rates = {part.strip(): _read_rate(part, text, forms) for part in text.split(";")}
     if len(rates) <= text.count(";"):
-        raise ValueError(
-            f"a rate must be there once, and look like {_FORMS}, with ';' between several, "
-            f"got {shown(text)}"
-        )
+        raise ValueError(f"a rate must be there once, and look like {forms}, got {shown(text)}")
     return [(label, count, per_second) for label, (count, per_second) in rates.items()]
 
 
@@ -246,9 +244,8 @@ def _check_words(text: str) -> None:
 
 
 @lru_cache(maxsize=1024)  # the buckets of all keys are made from the same words
-def _read_rate(part: str, text: str) -> tuple[Fraction, Fraction]:
+def _read_rate(part: str, text: str, forms: str) -> tuple[Fraction, Fraction]:
     """Read a rate that is all or a part of a text; see `parse_rate`."""
-    forms = f"{_FORMS}, with ';' between several" if ";" in text else _FORMS
     match = _RATE.fullmatch(part)
     seconds = _SECONDS.get(match["unit"].lower()) if match else None
     if match is None or seconds is None:

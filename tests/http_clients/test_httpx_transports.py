@@ -111,6 +111,18 @@ def test_enter_and_close_reach_the_transport_within(library, limited, bucket):
 
 
 @each_library
+def test_give_a_transport_of_the_other_kind_is_refused(library, limited, bucket):
+    """The first request would fail in it, and say nothing of the reason."""
+    limiter = RateLimiter(bucket)
+    for wrong in (library.AsyncHTTPTransport(), library.Client(), library.HTTPTransport, 5):
+        with pytest.raises(TypeError, match=r"transport must be .* such as HTTPTransport, got"):
+            limited.RateLimitTransport(limiter, transport=wrong)
+    for wrong in (library.HTTPTransport(), library.AsyncClient()):
+        with pytest.raises(TypeError, match="such as AsyncHTTPTransport, got"):
+            limited.AsyncRateLimitTransport(limiter, transport=wrong)
+
+
+@each_library
 @pytest.mark.parametrize(
     "name", ["ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"]
 )

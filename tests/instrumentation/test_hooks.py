@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from rate_limiter import KeyedRateLimiter, RateLimiter, RateLimitExceeded, TokenBucket
-from rate_limiter.instrumentation import log_waits, set_hooks
+from rate_limiter.instrumentation import log_waits, opentelemetry, prometheus, set_hooks
 from rate_limiter.testing import ManualClock
 from user_code import Witness
 
@@ -390,6 +390,9 @@ class AsyncHook:
         ([async_hook], "a hook must be a plain function, got the async one async_hook"),
         ([functools.partial(async_hook)], "the async one async_hook"),
         ([AsyncHook()], "the async one AsyncHook"),
+        ([prometheus], r"prometheus makes a hook: write set_hooks\(\[prometheus\(\)\]\)"),
+        ([log_waits(), log_waits], r"log_waits makes a hook"),
+        ([opentelemetry], r"opentelemetry makes a hook"),
     ],
 )
 def test_set_hooks_refuses_what_is_none(limiter, hooks, match):

@@ -61,7 +61,7 @@ def test_simulate_prints_a_report(log, capsys):
         (["--rate", "20/second", "--strict"], 5, 0),
         (["--rate", "1/second", "--together"], 5, 3),
         (["--rate", "1/second", "--only", "a"], 3, 1),
-        (["--rate", "1/second", "--key", "ip", "--format", "columns"], 5, 2),
+        (["--rate", "1/second", "--format", "columns"], 5, 2),
     ],
 )
 def test_simulate_counts_under_every_option(log, options, requests, refused, capsys):
@@ -190,6 +190,10 @@ def test_simulate_key_that_is_not_there_exits_1(log, capsys):
         (["--rate", "1/second", "--plot", "out.xyz"], "--plot draws .png, .svg or .pdf, got out"),
         (["--rate", "1/second", "--plot", "/absent/out.png"], "cannot write /absent/out.png: No"),
         ([], "the following arguments are required: --rate"),
+        (["--rate", "1/second", "--csv", "-"], "- is no file to write to"),
+        (["--rate", "1/second", "--key", "ip"], "--key ip names a field, but the log is in the"),
+        (["--rate", "1/second", "--cost", "tokens", "--format", "columns"], "--cost tokens names"),
+        (["--rate", "1/second", "--time", "at", "--format", "access"], "--time at names a field"),
     ],
 )
 def test_use_wrongly_exits_2_and_teaches(log, options, message, capsys):

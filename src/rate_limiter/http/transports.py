@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
-from ..rates import Number
+from ..rates import Number, shown
 from .exchange import Channel, exchange, run
 from .plan import Cost, Key, Limiter, Plan, Settle, make_plan
 from .settlement import Settlement
@@ -169,6 +169,7 @@ class _Transport(Generic[Request, Response, Inner]):
     _stream: ClassVar[Any]
     _channel_class: ClassVar[Any]
     _inner_name: ClassVar[str]
+    _inner_method: ClassVar[str]
 
     def __init__(
         self,
@@ -191,7 +192,13 @@ class _Transport(Generic[Request, Response, Inner]):
             retries=retries,
         )
         library = self._library
-        self._inner: Any = getattr(library, self._inner_name)() if transport is None else transport
+        inner: Any = getattr(library, self._inner_name)() if transport is None else transport
+        if isinstance(inner, type) or not callable(getattr(inner, self._inner_method, None)):
+            raise TypeError(
+                f"transport must be a transport of its kind, such as {self._inner_name}, "
+                f"got {shown(inner)} ({type(inner).__name__})"
+            )
+        self._inner = inner
         self._channel = self._channel_class(library, self._inner, self._stream)
 
 
@@ -199,7 +206,7 @@ class SyncTransport(_Transport[Request, Response, Inner]):
     """A transport that blocks; see `httpx.RateLimitTransport`."""
 
     _channel_class = SyncChannel
-    _inner_name = "HTTPTransport"
+    _inner_name, _inner_method = "HTTPTransport", "handle_request"
 
     if not TYPE_CHECKING:  # for a common mistake: say what to write instead
 
@@ -239,7 +246,7 @@ class AsyncTransport(_Transport[Request, Response, Inner]):
     """A transport that is awaited; see `httpx.RateLimitTransport`."""
 
     _channel_class = AsyncChannel
-    _inner_name = "AsyncHTTPTransport"
+    _inner_name, _inner_method = "AsyncHTTPTransport", "handle_async_request"
 
     if not TYPE_CHECKING:  # likewise
 

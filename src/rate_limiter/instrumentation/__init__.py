@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .events import Event, Hook, Kind, set_hooks
+from .events import Event, Hook, Kind, makes_hooks, set_hooks
 from .logs import log_waits
 from .reports import outage, paused
 
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 
+@makes_hooks
 def prometheus(registry: Any = None) -> Hook:
     """Return a hook that counts calls and times waits for Prometheus.
 
@@ -51,6 +52,7 @@ def prometheus(registry: Any = None) -> Hook:
     return hook_of(registry)
 
 
+@makes_hooks
 def opentelemetry(meter: Any = None) -> Hook:
     """Return a hook that counts calls and times waits for OpenTelemetry.
 

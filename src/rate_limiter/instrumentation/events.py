@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from ..admission import Tokens, copied
 from ..callables import is_async, name_of
@@ -18,7 +18,9 @@ from ..memory.transaction import keep_to_steps
 from ..rates import shown
 from .guard import Guarded, apart, telling
 
-__all__ = ["WATCH", "Event", "Holding", "Hook", "Kind", "set_hooks", "tell"]
+__all__ = ["WATCH", "Event", "Holding", "Hook", "Kind", "makes_hooks", "set_hooks", "tell"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Kind: TypeAlias = Literal[
     "admitted", "outage", "paused", "refused", "waiting", "would_refuse", "would_wait"
@@ -72,6 +74,7 @@ class _Watch:
 
 
 WATCH = _Watch()
+_makers: list[Any] = []
 
 
 def set_hooks(hooks: Iterable[Hook]) -> None:
@@ -104,9 +107,17 @@ def set_hooks(hooks: Iterable[Hook]) -> None:
     keep_to_steps(bool(WATCH.admitted))
 
 
+def makes_hooks(function: F) -> F:
+    """Note that a function is no hook itself, but returns one."""
+    _makers.append(function)
+    return function
+
+
 def _checked(hook: Any) -> Any:
     if not callable(hook):
         raise TypeError(f"a hook must be callable, got {shown(hook)} ({type(hook).__name__})")
+    if any(hook is maker for maker in _makers):
+        raise TypeError(f"{hook.__name__} makes a hook: write set_hooks([{hook.__name__}()])")
     if is_async(hook):
         raise TypeError(f"a hook must be a plain function, got the async one {name_of(hook)}")
     return hook

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 
 from ..rates import Number, non_negative, shown
-from .events import Event, Hook
+from .events import Event, Hook, makes_hooks
 from .guard import LOG
 
 __all__ = ["log_waits"]
 
 
+@makes_hooks
 def log_waits(
     over: Number = 5.0, *, level: int = logging.WARNING, logger: logging.Logger = LOG
 ) -> Hook:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .decisions import DecisionsFile
 from .explain import explained
-from .formats import Fields
+from .formats import Fields, WrongField
 from .levels import LevelTrace
 from .limits import Limit
 from .lines import CannotRead, LogFile
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = _simulate(options) if options.command == "simulate" else _explain(options)
         sys.stdout.flush()
-    except (_WrongUse, CannotRead) as error:
+    except (_WrongUse, WrongField, CannotRead) as error:
         print(f"rate-limiter {options.command}: error: {error}", file=sys.stderr)
         return _WRONG_USE
     except BrokenPipeError:  # the reader of the output has seen enough
@@ -140,8 +140,10 @@ def _simulation(limit: Limit, *, wait: bool = False) -> Simulation:
 
 
 def _spare(log: str, *outputs: str | None) -> None:
-    """Refuse to write over the log that is read."""
+    """Refuse to write over the log that is read, or into what looks like the standard output."""
     for output in outputs:
+        if output == "-":
+            raise _WrongUse("- is no file to write to; name one, or /dev/stdout")
         if output is not None and _is_same(Path(log), Path(output)):
             raise _WrongUse(f"{output} is the log that is read; write to another file")
 

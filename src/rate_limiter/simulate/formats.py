@@ -11,7 +11,17 @@ from ..http.addresses import address_key
 from .numbers import Cost, Unreadable, read_cost
 from .times import read_access_time, read_seconds, read_time
 
-__all__ = ["FORMATS", "AccessLog", "Columns", "Fields", "JsonLines", "LogFormat", "Request"]
+__all__ = [
+    "FORMATS",
+    "AccessLog",
+    "Columns",
+    "Fields",
+    "JsonLines",
+    "LogFormat",
+    "Request",
+    "WrongField",
+    "check_named",
+]
 
 _TIME_NAMES = ("time", "timestamp", "ts", "@timestamp")  # looked for without --time
 _QUOTED = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
@@ -52,6 +62,11 @@ class LogFormat(Protocol):
 
     name: str
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Which fields it knows by a name that can be given."""
+        ...
+
     def __init__(self, fields: Fields) -> None: ...
 
     def read(self, line: str) -> Request:
@@ -74,7 +89,7 @@ class AccessLog:
     /64 (P44).
     """
 
-    name = "access"
+    name, named = "access", ("key", "cost")
 
     def __init__(self, fields: Fields) -> None:
         self._key = fields.key or "ip"
@@ -123,7 +138,7 @@ class _AnyKey:
 class JsonLines(_AnyKey):
     """One JSON object on each line; a dotted name leads into objects."""
 
-    name = "json"
+    name, named = "json", ("time", "key", "cost")
 
     def __init__(self, fields: Fields) -> None:
         self._times = _TIME_NAMES if fields.time is None else (fields.time,)
@@ -155,6 +170,7 @@ class Columns(_AnyKey):
     """`seconds key [cost]`, with blanks between."""
 
     name = "columns"
+    named: tuple[str, ...] = ()
 
     def __init__(self, fields: Fields) -> None:
         pass  # columns have a place instead of a name
@@ -170,6 +186,24 @@ class Columns(_AnyKey):
 
 FORMATS: tuple[type[LogFormat], ...] = (JsonLines, AccessLog, Columns)
 """All formats, in the order in which they are tried."""
+
+
+class WrongField(Exception):
+    """A name was given for a field that a log of this format does not name; the text says so."""
+
+
+def check_named(kind: LogFormat, fields: Fields) -> None:
+    """Refuse the name of a field that a format has in a place of its own.
+
+    Raises:
+        WrongField: There is one.
+    """
+    for option, name in fields._asdict().items():
+        if name is not None and option not in kind.named:
+            raise WrongField(
+                f"--{option} {name} names a field, but the log is in the format {kind.name!r}, "
+                f"where the {option} has a place of its own; leave it out, or say --format"
+            )
 
 
 def _field(record: dict[str, Any], name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .formats import FORMATS, Fields, LogFormat, Request
+from .formats import FORMATS, Fields, LogFormat, Request, check_named
 from .numbers import Unreadable
 
 __all__ = ["Reader"]
@@ -19,6 +19,10 @@ class Reader:
         fields: The names of the fields to read.
         format_name: The format of the lines; that of the first readable line if None.
 
+    Raises:
+        WrongField: A field was given that the format does not know by a name; where the format is
+            found out, once it is.
+
     Attributes:
         readable: How many lines could be read so far.
         unreadable: How many lines could not be read so far; blank ones are not counted.
@@ -28,8 +32,11 @@ class Reader:
     def __init__(self, fields: Fields, format_name: str | None = None) -> None:
         self.readable = self.unreadable = 0
         self.first_problem: str | None = None
+        self._fields = fields
         kinds = [kind for kind in FORMATS if format_name in {kind.name, None}]
         self._formats: list[LogFormat] = [kind(fields) for kind in kinds]
+        if format_name is not None:
+            check_named(self._formats[0], fields)
 
     def requests(self, lines: Iterable[str | None]) -> Iterator[Request]:
         """Give the request on each line that can be read."""
@@ -65,6 +72,7 @@ class Reader:
             except Unreadable as problem:
                 problems.append(problem)
             else:
+                check_named(candidate, self._fields)
                 self._formats = [candidate]
                 return request
         raise problems[_likeliest(line)]
