@@ -33,7 +33,7 @@ typedef struct {
 #define LATEST_FULL (LATEST_NOW + 2 * LONGEST)
 #define LARGE ((int64_t)1 << 53)                       /* as in units.py */
 
-enum { FAILED = -1, REFUSED = 0, TAKEN = 1, UNSURE = 2, ADDED = 3 };
+enum { FAILED = -1, REFUSED = 0, TAKEN = 1, UNSURE = 2, ADDED = 3, ASKED = 4 };
 
 /* ------------------------------------------------------------------ what this copy of it knows */
 
@@ -93,9 +93,13 @@ static inline int is_a(PyObject *object, const Layout *layout) {
            (layout->type != NULL && PyType_IsSubtype(Py_TYPE(object), layout->type));
 }
 
-/* Look whether methods are those that are known, neither overridden by a subclass nor replaced. */
+/* Look whether methods are those that are known, neither overridden by a subclass or an object nor
+ * replaced. */
 static int look_up(PyObject *object, Layout *layout) {
     int index;
+    if (Py_TYPE(object)->tp_getattro != PyObject_GenericGetAttr) {
+        return 0;
+    }
     for (index = 0; index < MOST_METHODS && layout->names[index] != NULL; index++) {
         if (_PyType_Lookup(Py_TYPE(object), layout->names[index]) != layout->methods[index]) {
             return 0;
@@ -126,27 +130,6 @@ static inline int64_t monotonic(void) {
 #else
     return _PyTime_GetMonotonicClock();
 #endif
-}
-
-/* Split an integer into whole ones of `scale` and the rest: 1, or 0 if they do not fit, or -1.
- * No object is made that the garbage collector knows, so it does not run; nor does anything. */
-static int split(PyObject *number, int64_t scale, int64_t most, Instant *result) {
-    PyObject *divisor, *whole = NULL, *rest = NULL;
-    int overflow = 0, fits = -1;
-    if (!PyLong_CheckExact(number)) {
-        return 0;
-    }
-    divisor = PyLong_FromLongLong(scale);
-    if (divisor != NULL && (whole = PyNumber_FloorDivide(number, divisor)) != NULL &&
-        (rest = PyNumber_Remainder(number, divisor)) != NULL) {
-        result->ns = PyLong_AsLongLongAndOverflow(whole, &overflow);
-        result->part = PyLong_AsLongLong(rest);
-        fits = !overflow && result->ns <= most && result->ns >= -most;
-    }
-    Py_XDECREF(divisor);
-    Py_XDECREF(whole);
-    Py_XDECREF(rest);
-    return fits;
 }
 
 /* A number of units, in two's complement: as it lies in memory, it is an integer of 128 bits. */
@@ -194,6 +177,37 @@ static inline int read_units(PyObject *number, Units *units) {
     (void)_PyLong_AsByteArray((PyLongObject *)number, (unsigned char *)units, sizeof(Units),
                               PY_LITTLE_ENDIAN, 1);
 #endif
+    return 1;
+}
+
+/* Split an integer into whole ones of `scale` and the rest: 1, or 0 if they do not fit. It is divided
+ * here, for the division of Python's integers looks for signals, and so may run anything. */
+static int split(PyObject *number, int64_t scale, int64_t most, Instant *result) {
+    uint64_t divisor = (uint64_t)scale, whole = 0, rest;
+    Units units;
+    int bit, negative;
+    if (scale <= 0 || !read_units(number, &units)) {
+        return 0;
+    }
+    negative = units.high < 0; /* then ~number is divided, which is -number - 1 */
+    rest = (uint64_t)(negative ? ~units.high : units.high);
+    units.low = negative ? ~units.low : units.low;
+    if (rest >= divisor) {
+        return 0;
+    }
+    for (bit = 63; bit >= 0; bit--) {
+        rest = rest << 1 | (units.low >> bit & 1);
+        whole <<= 1;
+        if (rest >= divisor) {
+            rest -= divisor;
+            whole |= 1;
+        }
+    }
+    if (whole > (uint64_t)most - (uint64_t)negative) {
+        return 0;
+    }
+    result->ns = negative ? -1 - (int64_t)whole : (int64_t)whole;
+    result->part = negative ? scale - 1 - (int64_t)rest : (int64_t)rest;
     return 1;
 }
 
@@ -289,6 +303,12 @@ static inline int known_price(LimitFields *limit, PyObject *tokens, int64_t whol
     limit->last_tokens = cost;
     limit->last_price = *price = product;
     return 1;
+}
+
+/* Tell whether a price can fit, as far as that is known without Python. */
+static inline int may_fit(const LimitFields *limit, PyObject *tokens, int64_t whole) {
+    double cost = whole ? (double)whole : PyFloat_AS_DOUBLE(tokens);
+    return cost * (double)limit->unit.ns < (double)(LONGEST / 2);
 }
 
 /* Ask Python's `Limit.cost`: 1, or 0 if the price does not fit, or -1 if it was refused. */
@@ -479,7 +499,8 @@ static int take_asking(const State *state, LedgerFields *ledger, LimitFields *li
                        PyObject *tokens, int64_t whole, Taken *taken) {
     Instant price = {0, 0};
     int64_t now = 0;
-    int outcome = split_full(ledger, limit); /* if that does not fit, the clock is asked once */
+    int outcome; /* if anything does not fit, the clock is asked once */
+    outcome = may_fit(limit, tokens, whole) ? split_full(ledger, limit) : 0;
     if (outcome == 1) {
         outcome = read_clock(clock, &now);
     }
@@ -671,7 +692,8 @@ static int take_at_rest(const State *state, PyObject *keys, PyObject *key, PyObj
     }
     Py_INCREF(limit);
     Py_INCREF(clock);
-    outcome = read_clock(clock, &now); /* Python is called, which may change anything */
+    /* Python is called, which may change anything. */
+    outcome = may_fit(limit, tokens, whole) ? read_clock(clock, &now) : 0;
     if (outcome == 1 && !known_price(limit, tokens, whole, &price)) {
         outcome = asked_price(state, limit, tokens, &price);
     }
@@ -869,10 +891,10 @@ static PyObject *ledger_begin(PyObject *twin, PyObject *const *args, size_t narg
 
 /* Return the cost that a method of a bucket is given, or NULL if the arguments are none of ours. */
 static inline PyObject *cost_given(const State *state, PyObject *const *args, size_t nargsf,
-                                   PyObject *names) {
+                                   PyObject *names, PyObject *unless_given) {
     Py_ssize_t count = PyVectorcall_NARGS(nargsf);
     if (names == NULL && (count == 1 || count == 2) && is_a(args[0], &state->layouts[BUCKET])) {
-        return count == 2 ? args[1] : state->one;
+        return count == 2 ? args[1] : unless_given;
     }
     return NULL;
 }
@@ -880,7 +902,7 @@ static inline PyObject *cost_given(const State *state, PyObject *const *args, si
 static PyObject *bucket_allow(PyObject *twin, PyObject *const *args, size_t nargsf,
                               PyObject *names) {
     const State *state = ((Twin *)twin)->state;
-    PyObject *tokens = cost_given(state, args, nargsf, names);
+    PyObject *tokens = cost_given(state, args, nargsf, names, state->one);
     switch (tokens == NULL ? UNSURE : take(state, args[0], tokens, NULL)) {
     case TAKEN:
         Py_RETURN_TRUE;
@@ -896,7 +918,7 @@ static PyObject *bucket_allow(PyObject *twin, PyObject *const *args, size_t narg
 static PyObject *bucket_at_once(PyObject *twin, PyObject *const *args, size_t nargsf,
                                 PyObject *names) {
     const State *state = ((Twin *)twin)->state;
-    PyObject *tokens = cost_given(state, args, nargsf, names);
+    PyObject *tokens = cost_given(state, args, nargsf, names, NULL);
     Taken taken;
     switch (tokens == NULL ? UNSURE : take(state, args[0], tokens, &taken)) {
     case TAKEN:
@@ -938,9 +960,11 @@ static int take_fast(const State *state, PyObject *limiter, PyObject *tokens, Ta
     PyObject *bucket = FIELD(limiter, &state->layouts[LIMITER], L_FAST);
     const Layout *layout = &state->layouts[BUCKET];
     int outcome = UNSURE;
-    if (bucket != NULL && is_a(bucket, layout) && as_known(bucket, layout)) {
+    if (bucket != NULL && is_a(bucket, layout)) {
         Py_INCREF(bucket);
-        outcome = take(state, bucket, tokens, taken);
+        if (as_known(bucket, layout)) {
+            outcome = take(state, bucket, tokens, taken);
+        }
         Py_DECREF(bucket);
     }
     return outcome;
@@ -1024,8 +1048,8 @@ static PyObject *limiter_enter(PyObject *twin, PyObject *const *args, size_t nar
     const Layout *layout = &state->layouts[PERMIT];
     PyObject *permit = NULL, *entered;
     if (names == NULL && PyVectorcall_NARGS(nargsf) == 1 &&
-        is_a(args[0], &state->layouts[LIMITER]) &&
-        as_known(args[0], &state->layouts[LIMITER])) {
+        is_a(args[0], &state->layouts[LIMITER]) && Py_TYPE(args[0])->tp_dictoffset == 0 &&
+        as_known(args[0], &state->layouts[LIMITER])) { /* a dict may hold an `acquire` of its own */
         permit = permit_new(state, args[0]);
     }
     if (permit == NULL) {
@@ -1101,7 +1125,21 @@ static void twin_dealloc(PyObject *self) {
     free_instance(self);
 }
 
+/* It is pickled and copied as a function is: by its name. */
+static PyObject *twin_reduce(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    return PyObject_GetAttrString(((Twin *)self)->python, "__qualname__");
+}
+
+static int twin_setattr(PyObject *self, PyObject *name, PyObject *value) {
+    return PyObject_SetAttr(((Twin *)self)->python, name, value);
+}
+
+static PyMethodDef twin_methods[] = {
+    {"__reduce__", twin_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
 static PyGetSetDef twin_getset[] = {
+    {"__class__", twin_of_python, NULL, NULL, "__class__"}, /* for whoever asks what is a function */
     {"__wrapped__", twin_wrapped, NULL, NULL, NULL},
     {"__doc__", twin_of_python, NULL, NULL, "__doc__"},
     {"__module__", twin_of_python, NULL, NULL, "__module__"},
@@ -1117,6 +1155,7 @@ static PyMemberDef twin_members[] = {
 static PyType_Slot twin_slots[] = {
     {Py_tp_call, PyVectorcall_Call}, {Py_tp_descr_get, twin_bind},
     {Py_tp_getattro, twin_getattr},  {Py_tp_repr, twin_repr},
+    {Py_tp_setattro, twin_setattr},  {Py_tp_methods, twin_methods},
     {Py_tp_getset, twin_getset},     {Py_tp_members, twin_members},
     {Py_tp_traverse, twin_traverse}, {Py_tp_dealloc, twin_dealloc},
     {0, NULL},
@@ -1188,11 +1227,11 @@ static int take_in_use(const Limited *limited, PyObject *keys, PyObject *key) {
     Py_INCREF(limiter);
     outcome = take_fast(state, limiter, limited->tokens, NULL);
     Py_DECREF(limiter);
-    return outcome == UNSURE ? REFUSED : outcome;
+    return outcome == UNSURE ? REFUSED : outcome == REFUSED ? ASKED : outcome;
 }
 
 /* KeyedRateLimiter._take_at_rest, and the key in use. REFUSED says that Python has to go on with the
- * latter, and UNSURE that it has to begin with the former. */
+ * latter, ASKED that its bucket has refused, and UNSURE that Python has to begin with the former. */
 static int take_by_key(const Limited *limited, PyObject *keys, PyObject *key) {
     const State *state = limited->state;
     int outcome;
@@ -1233,9 +1272,10 @@ static int pay_by_key(const Limited *limited, PyObject *const *args, size_t narg
                       PyObject *names) {
     PyObject *key = PyObject_Vectorcall(limited->key, args, nargsf, names), *paid;
     int outcome = key == NULL ? FAILED : try_by_key(limited, key);
-    if (outcome == UNSURE || outcome == REFUSED) {
+    if (outcome == UNSURE || outcome == REFUSED || outcome == ASKED) {
         paid = PyObject_CallFunctionObjArgs(limited->pay, key,
-                                            outcome == UNSURE ? Py_True : Py_False, NULL);
+                                            outcome == UNSURE ? Py_True : Py_False,
+                                            outcome == ASKED ? Py_True : Py_False, NULL);
         outcome = paid == NULL ? FAILED : TAKEN;
         Py_XDECREF(paid);
     }
@@ -1314,6 +1354,7 @@ static int note_bucket(const State *state, Limited *limited) {
 static PyObject *module_function_wrapper(PyObject *module, PyObject *python) {
     PyTypeObject *base = (PyTypeObject *)python;
     PyObject *bases, *type;
+    int index;
     if (!PyType_Check(python)) {
         PyErr_SetString(PyExc_TypeError, "the wrapper of functions must be a class");
         return NULL;
@@ -1339,6 +1380,12 @@ static PyObject *module_function_wrapper(PyObject *module, PyObject *python) {
     bases = PyTuple_Pack(1, python);
     type = bases == NULL ? NULL : PyType_FromModuleAndSpec(module, &spec, bases);
     Py_XDECREF(bases);
+    /* Only the collector is to reach them: it goes by the members of the type, not by their names. */
+    for (index = 1; type != NULL && members[index].name != NULL; index++) {
+        if (PyObject_DelAttrString(type, members[index].name) < 0) {
+            Py_CLEAR(type);
+        }
+    }
     return type;
 }
 
@@ -1514,10 +1561,19 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **kept) {
     return failed ? -1 : 0;
 }
 
+/* Tell whether a function is a module's own, and not one that a library has put in its place. */
+static int is_own(PyObject *function, PyObject *module, const char *name) {
+    return PyCFunction_CheckExact(function) && PyCFunction_GET_SELF(function) == module &&
+           strcmp(((PyCFunctionObject *)function)->m_ml->ml_name, name) == 0;
+}
+
 static int remember_names(State *state) {
     PyObject *time = PyImport_ImportModule("time");
     if (time != NULL) {
         state->monotonic_ns = PyObject_GetAttrString(time, "monotonic_ns");
+        if (state->monotonic_ns != NULL && !is_own(state->monotonic_ns, time, "monotonic_ns")) {
+            Py_SETREF(state->monotonic_ns, Py_NewRef(Py_None)); /* no clock is that */
+        }
         Py_DECREF(time);
     }
     state->one = PyLong_FromLong(1);
@@ -1551,7 +1607,7 @@ static int module_exec(PyObject *module) {
         add_type(module, &twin_spec, &state->twin_type) < 0) {
         return -1;
     }
-    if (PyModule_AddIntConstant(module, "INTERFACE", 3) < 0) { /* as in core.py */
+    if (PyModule_AddIntConstant(module, "INTERFACE", 4) < 0) { /* as in core.py */
         return -1;
     }
     return PyModule_AddIntConstant(module, "SOURCE", SOURCE);
@@ -1622,23 +1678,20 @@ static void permit_finalize(PyObject *self) {
     PermitFields *permit = (PermitFields *)self;
     const State *state = permit->core;
     PyObject *kind, *error, *traceback, *result;
+    PyErr_Fetch(&kind, &error, &traceback);
     if (state == NULL) {
         PyObject *module = PyType_GetModuleByDef(Py_TYPE(self), &module_def);
         state = module == NULL ? NULL : PyModule_GetState(module);
-        if (state == NULL) {
-            PyErr_Clear();
+        PyErr_Clear();
+    }
+    if (state != NULL && permit->state != NULL &&
+        permit->state == state->layouts[PERMIT].marks[NEW]) {
+        result = PyObject_CallMethodNoArgs(self, state->str_warn);
+        if (result == NULL) {
+            PyErr_WriteUnraisable(self);
         }
+        Py_XDECREF(result);
     }
-    if (state == NULL || permit->state == NULL ||
-        permit->state != state->layouts[PERMIT].marks[NEW]) {
-        return;
-    }
-    PyErr_Fetch(&kind, &error, &traceback);
-    result = PyObject_CallMethodNoArgs(self, state->str_warn);
-    if (result == NULL) {
-        PyErr_WriteUnraisable(self);
-    }
-    Py_XDECREF(result);
     PyErr_Restore(kind, error, traceback);
 }
 

@@ -31,9 +31,10 @@ Keywords: TypeAlias = dict[str, Any]
 Call: TypeAlias = Callable[..., Any]
 Wait: TypeAlias = Callable[[], Awaitable[object]]
 """A function that returns something to await."""
-ByKey: TypeAlias = tuple[Callable[..., Any], Any, Any, Callable[[Any, bool], None]]
+ByKey: TypeAlias = tuple[Callable[..., Any], Any, Any, Callable[[Any, bool, bool], None]]
 """What tells the key of a call, a mapping to look it up in, what to take there, and a function that
-does all but the first for a key; it is told whether the key may be at rest."""
+does all but the first for a key; it is told whether the key may be at rest, and whether its bucket
+has refused."""
 
 
 class Before(Protocol):

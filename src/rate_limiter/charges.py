@@ -127,18 +127,19 @@ class CallCharge:
         if limiter._fast._at_once(tokens) is None:
             limiter._admit(tokens, self._source)
 
-    def _run_for_key(self, key: Any, at_rest: bool) -> None:
+    def _run_for_key(self, key: Any, at_rest: bool, asked: bool = False) -> None:
         """Do the rest of `_run_at_fixed_cost` for a key that is known.
 
         Args:
             key: The key.
             at_rest: Whether to try it at rest, which has not been done yet.
+            asked: Whether its bucket has been asked, and has not had the tokens.
         """
         limiters, key, tokens = self.limiter, _at_hand("key", key), self._cost
         if at_rest and limiters._take_at_rest(key, tokens):
             return
         limiter = limiters[key]
-        if limiter._fast._at_once(tokens) is None:
+        if asked or limiter._fast._at_once(tokens) is None:
             limiter._admit(tokens, self._source)
 
     def run(self, args: Arguments, kwargs: Keywords) -> None:

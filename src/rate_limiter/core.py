@@ -36,7 +36,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-_INTERFACE = 3  # what is asked of `_core.c`, which has the same number; for checkouts that move on
+_INTERFACE = 4  # what is asked of `_core.c`, which has the same number; for checkouts that move on
 
 
 def load() -> Any:
