@@ -12,6 +12,7 @@ from rate_limiter import (
     TokenBucket,
     rate_limited,
 )
+from rate_limiter.instrumentation import set_hooks
 from rate_limiter.testing import ManualClock
 
 
@@ -268,3 +269,68 @@ def test_correct_from_a_task_what_is_counted_in_line(bucket):
 
     asyncio.run(main())
     assert owed(bucket) == 3
+
+
+@pytest.mark.parametrize("take", [enter, await_permit])
+@pytest.mark.parametrize("make", [lambda bucket: bucket, lambda bucket: BucketGroup(only=bucket)])
+def test_ask_for_more_than_comes_in_for_ever_keeps_a_thousand_in_line(clock, take, make):
+    """Nobody is held up, so the line would grow; each call passes, and is told."""
+    events = []
+    set_hooks([events.append])
+    bucket = TokenBucket(1, 0.001, clock=clock)
+    limiter = RateLimiter(make(bucket), dry_run=True)
+
+    for _ in range(1_100):
+        permit = take(limiter)
+
+    assert bucket.level.waiting == 1_000
+    assert [event.kind for event in events] == ["would_wait"] * 1_099
+    assert events[-1].seconds == pytest.approx(1_001_000)
+    permit.settle(2)
+    permit.refund()
+    assert bucket.level.waiting == 1_000
+    set_hooks([])
+
+
+def test_would_wait_behind_a_thousand_beyond_the_timeout_would_be_refused(clock):
+    """A timeout is judged by the whole line."""
+    events = []
+    limiter = RateLimiter(TokenBucket(1, 1, clock=clock), dry_run=True)
+    hasty = RateLimiter(limiter.bucket, dry_run=True, timeout=1_000)
+    for _ in range(1_001):
+        enter(limiter)
+    set_hooks([events.append])
+    enter(hasty)
+    clock.advance(1.5)  # nobody has left the line who has not been served
+    enter(hasty)
+    set_hooks([])
+    assert [event.kind for event in events] == ["would_refuse", "would_wait"]
+
+
+def test_would_wait_for_more_than_a_century_passes(clock):
+    """A wait that a limiter would refuse as a mistake is only counted."""
+    limiter = RateLimiter(TokenBucket(10, 1e-8, clock=clock), dry_run=True)
+    for _ in range(10):
+        enter(limiter, 10)
+    assert await_permit(limiter, 10).levels[None].available_tokens == 0
+
+
+def test_have_no_room_for_a_key_lets_it_pass(clock):
+    """`max_keys` is a part of the limit that is only tried."""
+    events = []
+    set_hooks([events.append])
+    users = KeyedRateLimiter.from_rate("1000/day", max_keys=3, dry_run=True, clock=clock)
+
+    @rate_limited(1000, "1000/day", key=lambda user: user, dry_run=True, clock=clock)
+    def function(user):
+        return user
+
+    function.limiter._max_keys = 3
+    held = []
+    for user in "abcdef":
+        held.append(users[user])
+        enter(held[-1])
+        assert function(user) == user
+    set_hooks([])
+    assert len(users) == 3
+    assert {event.kind for event in events} == {"would_refuse"}

@@ -16,6 +16,9 @@ from .uncounted import Uncounted
 __all__ = ["REFUSALS", "pretend", "pretend_async"]
 
 REFUSALS = (RateLimitExceeded, CostExceedsCapacity)
+# Calls that would wait and are kept in line. Nobody is held up, so that otherwise a line would grow
+# for as long as more is asked for than comes in.
+_MOST_IN_LINE = 1_000
 
 
 def pretend(
@@ -24,7 +27,7 @@ def pretend(
     """Count a call as the policy would, and let it pass at once.
 
     A call that would have waited takes its place in line, and its tokens when it would have had
-    them; one that would have been refused takes nothing.
+    them; one that would have been refused takes nothing, nor does one behind a thousand others.
     """
     return _told(_pretend(bucket, tokens, block, timeout), tokens, source)
 
@@ -41,12 +44,14 @@ def _pretend(bucket: Any, tokens: Tokens, block: bool, timeout: Number | None) -
         return bucket._admit(tokens, False, None)  # type: ignore[no-any-return]
     except REFUSALS as error:
         refusal = _bare(error)
+    payer = _beyond(bucket, refusal, block, timeout)
     try:
-        if block:
-            return 0.0, _InLine(bucket.reserve(tokens, timeout), refusal), None
+        payer = payer or _InLine(bucket.reserve(tokens, timeout), refusal)
     except REFUSALS as error:
         refusal = _bare(error)
-    return 0.0, _Refused(bucket, refusal), None
+    except ValueError:  # it would wait for more than a century
+        pass
+    return 0.0, payer or _Refused(bucket, refusal), None
 
 
 async def _pretend_async(
@@ -56,15 +61,29 @@ async def _pretend_async(
         return await bucket._admit_async(tokens, False, None)  # type: ignore[no-any-return]
     except REFUSALS as error:
         refusal = _bare(error)
+    payer = _beyond(bucket, refusal, block, timeout)
     try:
-        if block:
+        if payer is None:
             reserved = bucket.reserve(tokens, timeout)
             if bucket._core._awaited:
                 reserved = await reserved
-            return 0.0, _InLine(reserved, refusal), None
+            payer = _InLine(reserved, refusal)
     except REFUSALS as error:
         refusal = _bare(error)
-    return 0.0, _Refused(bucket, refusal), None
+    except ValueError:  # it would wait for more than a century
+        pass
+    return 0.0, payer or _Refused(bucket, refusal), None
+
+
+def _beyond(bucket: Any, refusal: Any, block: bool, timeout: Number | None) -> Any:
+    """Return who pays for a call that is not to stand in line; None if it is."""
+    if not block:
+        return _Refused(bucket, refusal)
+    if max(level.waiting or 0 for level in refusal.levels.values()) < _MOST_IN_LINE:
+        return None
+    delay = getattr(refusal, "retry_after", None)
+    too_late = timeout is not None and delay is not None and delay > timeout
+    return (_Refused if too_late else _Crowded)(bucket, refusal)
 
 
 def _bare(refusal: Any) -> Any:
@@ -75,7 +94,11 @@ def _bare(refusal: Any) -> Any:
 def _told(admission: Admission, tokens: Tokens, source: Source) -> Admission:
     """Tell the hooks what would have happened to a call."""
     payer = admission[1]
-    if isinstance(payer, _Refused):
+    if isinstance(payer, _Crowded):
+        if WATCH.hooks:
+            delay = getattr(payer._refusal, "retry_after", None)
+            tell("would_wait", source.name, tokens, delay, payer._refusal.refused_by)
+    elif isinstance(payer, _Refused):
         tell_refused("would_refuse", source, tokens, payer._refusal)
     elif isinstance(payer, _InLine):
         if WATCH.hooks:
@@ -96,6 +119,10 @@ class _Refused(Uncounted):
     def _levels(self, after: Any) -> Levels:
         levels: Levels = self._refusal.levels
         return levels
+
+
+class _Crowded(_Refused):
+    """Pays for a call that would have waited behind very many: nothing."""
 
 
 class _InLine:

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any, Generic, NoReturn
+from typing import Any, Generic
 
 from .clock import seconds
 from .entries import Entry, chain
@@ -84,11 +84,15 @@ class IdleKeys(KeyTable[B_co], Generic[B_co]):
         else:
             heapq.heappush(self._queue, (now, next(self._order), key))
 
-    def _make_room(self, now: int) -> None:
-        """Drop an idle key if none is free, or refuse until there is one."""
+    def _make_room(self, now: int) -> bool:
+        """Drop an idle key if none is free, or refuse until there is one.
+
+        Returns:
+            Whether there is room; False only in a dry run, which refuses nobody.
+        """
         keys = self._keys
         if keys.count < self._max_keys:
-            return
+            return True
         if not self._queue:
             self._queue = self._listed(now)
         held: list[Entry] = []
@@ -103,12 +107,17 @@ class IdleKeys(KeyTable[B_co], Generic[B_co]):
             heapq.heappush(self._queue, (now, next(self._order), entry))
         if keys.count >= self._max_keys:
             self._refuse(None if first is None else seconds(first - now))
+            return False
+        return True
 
-    def _refuse(self, retry_after: float | None) -> NoReturn:
+    def _refuse(self, retry_after: float | None) -> None:
         error = RateLimitExceeded(
             f"rate limit exceeded: max_keys={self._max_keys} keys are in use",
             retry_after=retry_after,
         )
+        if self.dry_run:
+            tell_refused("would_refuse", self._source, None, error)
+            return
         tell_refused("refused", self._source, None, error)
         try:
             raise error

@@ -126,7 +126,8 @@ class KeyedRateLimiter(IdleKeys[B_co], Generic[B_co]):
 
         Raises:
             RateLimitExceeded: The key is new and `max_keys` are in use; `retry_after` says when the
-                first of them can be dropped (None if all that are full are held by somebody).
+                first of them can be dropped (None if all that are full are held by somebody). In a
+                dry run it is only counted.
             TypeError: The key is not hashable.
         """
         try:
@@ -149,8 +150,8 @@ class KeyedRateLimiter(IdleKeys[B_co], Generic[B_co]):
                 key, others = self._resting(key)
                 made = made or self._make_limiter(key)
                 self._sweep()
-                if not self._keys.holds(key):
-                    self._make_room(made.bucket._core._now())
+                if not self._keys.holds(key) and not self._make_room(made.bucket._core._now()):
+                    return made  # of a bucket that nobody else has: every call passes
                 entry = self._insert(key, made, first, others)
                 if entry is None:
                     continue
