@@ -16,14 +16,14 @@ HUNG = 20.0  # seconds after which a child that needs milliseconds is taken to h
 
 
 @contextmanager
-def busy(bucket, threads=4):
-    """Have threads use the bucket all the time, switching wherever they may."""
+def busy(use, threads=4):
+    """Have threads use something all the time, switching wherever they may."""
     stop = Event()
 
     def hammer():
         while not stop.is_set():
             for _ in range(100):
-                bucket.allow()
+                use()
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -79,8 +79,22 @@ def under_busy_threads(way):
         return int(user.is_alive())
 
     codes = []
-    with busy(bucket):
+    with busy(bucket.allow):
         while len(codes) < 25 and not any(codes):
+            codes.append(fork(child))
+    return codes
+
+
+def while_threads_move_a_clock():
+    """Fork 40 children while threads move a clock, until one fails; each moves it."""
+    clock, codes = ManualClock(), []
+
+    def child():
+        clock.advance(1)
+        return int(clock.elapsed < 1)
+
+    with busy(lambda: clock.advance(0), threads=2):
+        while len(codes) < 40 and not any(codes):
             codes.append(fork(child))
     return codes
 

@@ -32,6 +32,12 @@ def test_use_in_a_forked_child_while_threads_are_busy_works_at_once(small, way):
 
 
 @forking
+def test_fork_while_threads_move_a_manual_clock_leaves_it_to_be_moved(small):
+    """P20: A test that forks goes on, whatever its other threads were doing with the clock."""
+    assert small(forked.while_threads_move_a_clock) == [0] * 40
+
+
+@forking
 def test_fork_while_a_thread_waits_leaves_the_child_free_to_wait(small):
     """P20: A child forked while others sleep in the bucket waits on its own."""
     assert small(forked.while_a_thread_waits) == 0

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from rate_limiter import (
+    BucketGroup,
+    KeyedRateLimiter,
     RateLimiter,
     RateLimitExceeded,
     TokenBucket,
@@ -210,3 +212,45 @@ def test_put_clock_under_anything_else_is_refused(target):
         ManualClock().under(target),
     ):
         pass
+
+
+def test_put_a_clock_under_keys_that_share_a_bucket_and_back():
+    """A bucket that several keys share is moved once, and comes back with its tokens."""
+    everyone = TokenBucket(1000, 0.001)
+    users = KeyedRateLimiter(lambda: BucketGroup(everyone, TokenBucket(2, 0.001)))
+    assert everyone.allow(400)
+
+    with ManualClock().under(users) as clock:
+        for user in ("ada", "bob", "eve"):
+            with users[user].acquire():
+                pass
+        assert everyone.clock is clock
+        assert everyone.available_tokens == 997
+        assert users["bob"].bucket.level.available_tokens == 1
+
+    assert everyone.clock is not clock
+    assert everyone.available_tokens == pytest.approx(600, abs=1)
+    with users["new"].acquire():
+        pass
+    assert everyone.available_tokens == pytest.approx(599, abs=1)
+
+
+def test_put_a_clock_under_keys_with_one_bucket_fills_it_once():
+    """A new key does not fill the bucket of all others."""
+    one = TokenBucket(3, 0.001)
+    users = KeyedRateLimiter(lambda key: one, block=False)
+    with ManualClock().under(users):
+        assert [users[key].bucket.allow() for key in range(6)] == [True] * 3 + [False] * 3
+    assert one.available_tokens == pytest.approx(3, abs=0.1)
+
+
+def fail(key):
+    """Make no bucket."""
+    raise ValueError("on purpose")
+
+
+def test_put_a_clock_under_keys_whose_buckets_cannot_be_made_says_so():
+    """What is wrong for another reason stays wrong."""
+    users = KeyedRateLimiter(fail)
+    with ManualClock().under(users), pytest.raises(ValueError, match="on purpose"):
+        users["ada"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
@@ -124,15 +125,8 @@ class ManyLimiters(Generic[V_co]):
 
     def _move_to(self, clock: Clock) -> Any:
         """Begin anew on another clock; return what `_move_back` needs."""
-        state, make_bucket = vars(self).copy(), self._make_bucket
-        moved: list[tuple[weakref.ref[BaseBucket], Any]] = []
-
-        def make_on_clock(key: Any) -> BaseBucket:
-            bucket: BaseBucket = make_bucket(key)
-            moved.append((weakref.ref(bucket), bucket._move_to(clock)))
-            return bucket
-
-        self._make_bucket = make_on_clock
+        state, moved = vars(self).copy(), _Moved(self._make_bucket, clock)
+        self._make_bucket = moved.make
         self._begin()
         return state, moved
 
@@ -140,10 +134,51 @@ class ManyLimiters(Generic[V_co]):
         """Go on as before `_move_to`."""
         attributes, moved = state
         vars(self).update(attributes)
-        for reference, state_of_bucket in reversed(moved):
+        moved.move_back()
+
+
+class _Moved:
+    """The buckets of keys, made on another clock. Several keys may share some of them."""
+
+    def __init__(self, make_bucket: Callable[[Any], Any], clock: Clock) -> None:
+        self._make_bucket = make_bucket
+        self._clock = clock
+        # What was moved is not kept alive: nobody is to take a key for one in use.
+        self._moved: list[tuple[weakref.ref[Any], Any]] = []
+
+    def make(self, key: Any) -> Any:
+        """Make the bucket of a key, and move it."""
+        try:
+            bucket = self._make_bucket(key)
+        except (
+            ValueError
+        ):  # the buckets of a group are to have one clock, and some were moved before
+            with self._as_before():
+                bucket = self._make_bucket(key)
+        for leaf in getattr(bucket._core, "_leaves", ()):  # which may outlive the group
+            if leaf._clock is not self._clock:
+                self._moved.append((weakref.ref(leaf), leaf._placed()))
+        self._moved.append((weakref.ref(bucket), bucket._move_to(self._clock)))
+        return bucket
+
+    @contextmanager
+    def _as_before(self) -> Generator[None]:
+        """Have all of them back on their own clocks for a while."""
+        alive = [bucket for reference, _ in self._moved if (bucket := reference()) is not None]
+        here = [(bucket, bucket._core._placed()) for bucket in alive]
+        self.move_back()
+        try:
+            yield
+        finally:
+            for bucket, place in here:
+                bucket._move_back(place)
+
+    def move_back(self) -> None:
+        """Put all of them where they were before."""
+        for reference, state in reversed(self._moved):
             bucket = reference()
             if bucket is not None:
-                bucket._move_back(state_of_bucket)
+                bucket._move_back(state)
 
 
 def _given_a_key(make_bucket: Callable[..., Any]) -> Callable[[Any], Any]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Condition
 from typing import Any, Self
+from weakref import WeakSet
 
 from .clock import NANO, instant
 from .rates import Number, exact, shown
 from .sleeping import Sleeper, TaskSleeper, ThreadSleeper
 
 __all__ = ["ManualClock"]
+
+_clocks: WeakSet[ManualClock] = WeakSet()
 
 
 class ManualClock:
@@ -40,8 +44,13 @@ class ManualClock:
     def __init__(self, *, auto_advance: bool = False, start: Number = 0) -> None:
         self._auto_advance = auto_advance
         self._start = self._now = instant(start, "start")
-        self._moved = Condition()
+        self._begin_anew()
+        _clocks.add(self)
         self._alarms: dict[Sleeper, int | None] = {}
+
+    def _begin_anew(self) -> None:
+        """Take a lock that nobody holds; in a forked child those who held it are gone (P20)."""
+        self._moved = Condition()
 
     @property
     def elapsed(self) -> float:
@@ -155,3 +164,12 @@ class ManualClock:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(elapsed={self.elapsed:g}, sleepers={self.sleepers})"
+
+
+def _begin_anew() -> None:  # pragma: no cover - in a child
+    for clock in _clocks:
+        clock._begin_anew()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - a system without it has no forks
+    os.register_at_fork(after_in_child=_begin_anew)

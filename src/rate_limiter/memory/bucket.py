@@ -335,6 +335,10 @@ class LocalBucket(Bucket):
     async def _give_back_async(self, receipt: Receipt) -> None:
         self._give_back(receipt)
 
+    @abstractmethod
+    def _placed(self) -> Any:
+        """Return where it is now, for `_move_back`: its clock, and what it counts with."""
+
     def _use_clock(self, clock: Clock) -> None:
         self._clock = check_clock(clock)
         self._now = now_of(clock)

@@ -80,6 +80,9 @@ class LocalGroup(LocalBucket):
         for member, state_of_member in zip(self._members.all, members, strict=True):
             member._move_back(state_of_member)
 
+    def _placed(self) -> Any:
+        return self._clock, [member._placed() for member in self._members.all]
+
     def __repr__(self) -> str:
         return f"BucketGroup({self._members!r})"
 
