@@ -11,12 +11,14 @@ import os
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from rate_limiter.simulate import main
 from rate_limiter.simulate.lines import LogFile
 
+COMMAND = [sys.executable, "-m", "rate_limiter"]
 LOG = "0 a\n0 b 2\n0.5 a\nnonsense\n1 a\n1.25 b\n"
 
 
@@ -310,3 +312,118 @@ def test_simulate_only_an_address_means_its_client(tmp_path, capsys):
         assert (counts["requests"], counts["refused"]) == (2, 1)
         _, report, _ = run(capsys, "simulate", str(log), "--rate", "1/second", "--only", only)
         assert report.startswith("1/second for 2001:db8::/64\n")
+
+
+def test_simulate_numbers_that_no_decimal_has_costs_no_line(tmp_path, capsys):
+    """A field that nobody asked for may hold any number; one that was asked for is explained."""
+    log = tmp_path / "log.jsonl"
+    log.write_text(
+        '{"time":1,"key":1.5}\n'
+        '{"time":2,"key":"a","size":1e9999999999999999999}\n'
+        '{"time":3,"key":"a","size":1e-9999999999999999999}\n'
+    )
+    counts = counts_of(capsys, str(log), "--rate", "10/second")
+    assert (counts["requests"], counts["keys"]) == (3, 2)
+    assert counts_of(capsys, str(log), "--rate", "10/second", "--only", "1.5")["requests"] == 1
+
+    status, _, errors = run(
+        capsys, "simulate", str(log), "--rate", "10/second", "--key", "time", "--cost", "size"
+    )
+    assert status == 1
+    assert "it has no field 'size'" in errors
+
+
+def test_simulate_one_key_goes_by_the_times_of_all(tmp_path, capsys):
+    """A line that comes late counts at the latest time, whoever has it made so late."""
+    log = tmp_path / "log"
+    log.write_text("10 bob\n0 ada\n5 ada\n6 ada\n")
+    assert counts_of(capsys, str(log), "--rate", "1/second", "--only", "ada")["refused"] == 2
+
+
+def test_simulate_waits_tells_worst_those_who_have_waited(tmp_path, capsys):
+    """What is never admitted has not waited."""
+    log = tmp_path / "log"
+    log.write_text("0 a\n0 a 1e15\n0 a\n")
+    counts = counts_of(capsys, str(log), "--rate", "1/day", "--wait")
+    assert (counts["waited"], counts["refused"], counts["never_admitted"]) == (1, 1, 0)
+    assert [key["waited"] for key in counts["worst_keys"]] == [1]
+
+
+@pytest.mark.parametrize("line", ["\t", "\f", " \t ", ""])
+def test_simulate_blank_lines_are_no_lines(line, tmp_path, capsys):
+    """Whatever blanks they have."""
+    log = tmp_path / "log"
+    log.write_text(f"0 a\n{line}\n1 a\n")
+    assert counts_of(capsys, str(log), "--rate", "1/day")["unreadable"] == 0
+
+
+def test_simulate_never_writes_over_its_standard_input(tmp_path):
+    """Nor over the log that the shell has opened for it."""
+    log = tmp_path / "log"
+    log.write_text(LOG)
+    with log.open() as opened:
+        told = command("simulate", "-", "--rate", "1/second", "--csv", str(log), stdin=opened)
+    assert told.returncode == 2
+    assert "is the log that is read" in told.stderr
+    assert log.read_text() == LOG
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize("lines", [1, 10_000])
+def test_simulate_to_a_full_disk_exits_2_and_says_so(lines, tmp_path, capsys):
+    """Status 1 is for a log of which no line could be read."""
+    log = tmp_path / "log"
+    log.write_text("0 a\n" * lines)
+    status, _, errors = run(
+        capsys, "simulate", str(log), "--rate", "1/second", "--csv", "/dev/full"
+    )
+    assert (status, "Traceback" in errors) == (2, False)
+    assert "cannot write /dev/full: No space left" in errors
+
+
+class Full(io.StringIO):
+    """An output that takes no more."""
+
+    def flush(self):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["simulate", "LOG", "--rate", "1/second"], ["explain", "1/day"]]
+)
+def test_print_to_a_full_disk_exits_2_and_says_so(arguments, log, monkeypatch, capsys):
+    """So it is for the tables."""
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main([log if word == "LOG" else word for word in arguments]) == 2
+    assert "cannot write the output: No space left" in capsys.readouterr().err
+
+
+def test_simulate_with_a_closed_standard_input_exits_2(monkeypatch, capsys):
+    """Python has none then."""
+    monkeypatch.setattr(sys, "stdin", None)
+    status, _, errors = run(capsys, "simulate", "-", "--rate", "1/second")
+    assert status == 2
+    assert "there is no standard input" in errors
+
+
+def test_simulate_writes_two_files(log, tmp_path, capsys):
+    """One file is not written over by the other."""
+    same = str(tmp_path / "same.png")
+    status, _, errors = run(
+        capsys, "simulate", log, "--rate", "1/second", "--csv", same, "--plot", same
+    )
+    assert status == 2
+    assert "write to the same file" in errors
+
+
+def command(*arguments, stdout=subprocess.PIPE, **options):
+    """Run the command in a process of its own."""
+    return subprocess.run(  # noqa: S603 - our own code
+        [*COMMAND, *arguments],
+        check=False,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        **options,
+    )

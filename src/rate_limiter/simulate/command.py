@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .decisions import DecisionsFile
+from .decisions import CannotWrite, DecisionsFile
 from .explain import explained
 from .formats import Fields, WrongField
 from .levels import LevelTrace
@@ -42,13 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = _simulate(options) if options.command == "simulate" else _explain(options)
         sys.stdout.flush()
-    except (_WrongUse, WrongField, CannotRead) as error:
+    except (_WrongUse, WrongField, CannotRead, CannotWrite) as error:
         print(f"rate-limiter {options.command}: error: {error}", file=sys.stderr)
         return _WRONG_USE
     except BrokenPipeError:  # the reader of the output has seen enough
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return _DONE
+    except OSError as error:  # files say so by errors of their own
+        print(f"rate-limiter: cannot write the output: {error.strerror}", file=sys.stderr)
+        return _WRONG_USE
     except KeyboardInterrupt:
         return _INTERRUPTED
     return status
@@ -97,12 +100,13 @@ def _run(
     options: Namespace, simulation: Simulation, reader: Reader, log: LogFile
 ) -> tuple[Tally, LevelTrace | None]:
     """Decide every request of a log; follow the levels if one key is to be drawn."""
-    tally = Tally()
+    tally = Tally(waits=options.wait)
     only: str | None = options.only
     trace = LevelTrace() if options.plot and only is not None else None
-    with _writing(options.csv) as decisions:
+    with DecisionsFile(options.csv) as decisions:
         for request in reader.requests(watched(log, sys.stderr)):
             if only is not None and request.key != reader.key_of(only):
+                simulation.decide(request._replace(cost=0))  # its time counts
                 continue
             if trace is not None:
                 simulation.decide(request._replace(cost=0))  # the clock moves, nothing is taken
@@ -141,22 +145,22 @@ def _simulation(limit: Limit, *, wait: bool = False) -> Simulation:
 
 def _spare(log: str, *outputs: str | None) -> None:
     """Refuse to write over the log that is read, or into what looks like the standard output."""
-    for output in outputs:
+    given = [output for output in outputs if output is not None]
+    if len(given) != len(set(given)):
+        raise _WrongUse(f"--csv and --plot write to the same file, {given[0]}; name two")
+    for output in given:
         if output == "-":
             raise _WrongUse("- is no file to write to; name one, or /dev/stdout")
-        if output is not None and _is_same(Path(log), Path(output)):
+        if _is_same(Path(log), Path(output)):
             raise _WrongUse(f"{output} is the log that is read; write to another file")
 
 
 def _is_same(log: Path, output: Path) -> bool:
-    return log.exists() and output.exists() and log.samefile(output)
-
-
-def _writing(path: str | None) -> DecisionsFile:
-    try:
-        return DecisionsFile(path)
-    except OSError as error:
-        raise _WrongUse(f"cannot write {path}: {error.strerror}") from None
+    if not output.exists():
+        return False
+    if str(log) == "-":
+        return os.path.samestat(os.fstat(0), output.stat())
+    return log.exists() and log.samefile(output)
 
 
 def _drawing(path: str | None) -> Callable[..., None]:

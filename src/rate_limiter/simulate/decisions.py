@@ -11,9 +11,13 @@ from ..clock import NANO
 from .formats import Request
 from .run import Decision
 
-__all__ = ["DecisionsFile"]
+__all__ = ["CannotWrite", "DecisionsFile"]
 
 _HEAD = ("time", "key", "cost", "result", "seconds", "refused_by")
+
+
+class CannotWrite(Exception):
+    """A file cannot be written; its text says why."""
 
 
 class DecisionsFile:
@@ -23,14 +27,15 @@ class DecisionsFile:
         path: Where to write it; None writes nothing.
 
     Raises:
-        OSError: It cannot be written.
+        CannotWrite: It cannot be written.
     """
 
     def __init__(self, path: str | None) -> None:
+        self._path = path
         self._file = None if path is None else _opened(path)
         if self._file is not None:
             self._write = csv.writer(self._file).writerow
-            self._write(_HEAD)
+            self._row(_HEAD)
 
     def add(self, request: Request, decision: Decision) -> None:
         """Write the row of a request."""
@@ -38,7 +43,7 @@ class DecisionsFile:
             return
         result = "waited" if decision.seconds else "admitted"
         seconds = "" if decision.seconds is None else repr(float(decision.seconds))
-        self._write(
+        self._row(
             (
                 _seconds(request.time),
                 request.key,
@@ -49,6 +54,12 @@ class DecisionsFile:
             )
         )
 
+    def _row(self, row: tuple[object, ...]) -> None:
+        try:
+            self._write(row)
+        except OSError as error:
+            raise CannotWrite(f"cannot write {self._path}: {error.strerror}") from None
+
     def __enter__(self) -> Self:
         return self
 
@@ -58,13 +69,21 @@ class DecisionsFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.close()
+        except OSError as failed:
+            if error is None:
+                raise CannotWrite(f"cannot write {self._path}: {failed.strerror}") from None
 
 
 def _opened(path: str) -> TextIO:
     """Open a file for rows; half a surrogate pair, which a key of JSON can hold, is escaped."""
-    return Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    try:
+        return Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {error.strerror}") from None
 
 
 def _seconds(nanoseconds: int) -> str:

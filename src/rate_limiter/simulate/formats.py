@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple, Protocol, cast
 
 from ..http.addresses import address_key
@@ -144,7 +144,7 @@ class JsonLines(_AnyKey):
         self._times = _TIME_NAMES if fields.time is None else (fields.time,)
         self._key = fields.key or "key"
         self._cost = fields.cost
-        self._decode = json.JSONDecoder(parse_float=Decimal).decode
+        self._decode = json.JSONDecoder(parse_float=_decimal).decode
 
     def read(self, line: str) -> Request:
         """Read a line."""
@@ -218,4 +218,14 @@ def _field(record: dict[str, Any], name: str) -> Any:
 
 def _shown(value: object) -> str:
     """Return a key that is no text in one form, whatever the order of its fields."""
-    return json.dumps(value, default=str, sort_keys=True)
+    return (
+        str(value) if isinstance(value, Decimal) else json.dumps(value, default=str, sort_keys=True)
+    )
+
+
+def _decimal(text: str) -> Decimal | str:
+    """Return a number exactly; its text if it is none that can be had."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return text

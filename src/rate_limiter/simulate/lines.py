@@ -34,7 +34,7 @@ class LogFile:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            self._raw: Any = sys.stdin.buffer if path == "-" else _opened(path)
+            self._raw: Any = _standard_input() if path == "-" else _opened(path)
             self.size = _size_of(self._raw)
         except OSError as error:
             raise CannotRead(f"cannot read {path}: {error.strerror}") from None
@@ -69,6 +69,12 @@ class LogFile:
             self._raw.close()
 
 
+def _standard_input() -> IO[bytes]:
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it was closed
+        raise CannotRead("cannot read -: there is no standard input")
+    return sys.stdin.buffer
+
+
 def _opened(path: str) -> IO[bytes]:
     return Path(path).open("rb")
 
@@ -90,7 +96,7 @@ def _uncompressed(raw: Any) -> Any:
 def _lines(file: IO[bytes]) -> Iterator[str | None]:
     while line := file.readline(LONGEST):
         if line.endswith(b"\n") or len(line) < LONGEST:
-            yield line.decode("utf-8", "backslashreplace").strip("\r\n\ufeff ")
+            yield line.decode("utf-8", "backslashreplace").strip("\r\n\t\v\f\ufeff ")
         else:
             while (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
                 pass

@@ -26,7 +26,7 @@ _WIDTH, _PANEL, _TITLE = 8.0, 3.2, 0.6  # inches
 
 def file_types() -> set[str]:
     """Return the endings of the files that can be drawn."""
-    return set(FigureCanvasAgg.get_supported_filetypes())
+    return {"png", "svg", "pdf"} & set(FigureCanvasAgg.get_supported_filetypes())
 
 
 def draw(path: str, title: str, series: Series, trace: LevelTrace | None, what: str) -> None:

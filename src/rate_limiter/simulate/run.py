@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from ..bucket_group import BucketGroup
-from ..clock import NANO
+from ..clock import CENTURY, NANO
 from ..exceptions import CostExceedsCapacity, RateLimitExceeded
 from ..level import Level
 from ..limiter import RateLimiter
@@ -101,5 +101,7 @@ class Simulation:
             delay = limiter.bucket.reserve(cost).delay
             self._waited = delay > 0
             return Decision(True, delay)
-        except ValueError as refusal:  # a strict rate never has it, or not within 100 years
-            return Decision(False, None, getattr(refusal, "refused_by", None))
+        except CostExceedsCapacity as refusal:
+            return Decision(False, None, refusal.refused_by)
+        except ValueError:  # it would wait for more than a century, which is a mistake
+            return Decision(False, CENTURY / NANO)

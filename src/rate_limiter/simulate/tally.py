@@ -31,6 +31,9 @@ class WorstKey(NamedTuple):
 class Tally:
     """Counts of requests and what became of them.
 
+    Args:
+        waits: Whether requests wait; then the worst keys are those that have waited most often.
+
     Attributes:
         requests: How many there were.
         refused: How many were refused.
@@ -44,7 +47,8 @@ class Tally:
         first, last: The times of the first and the latest request, in nanoseconds; 0 without any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = False) -> None:
+        self._waits = waits
         self.requests = self.refused = self.waited = 0
         self.late = self.latest_by = 0
         self.never = 0
@@ -67,7 +71,8 @@ class Tally:
         if decision.admitted and not decision.seconds:
             interval.admitted += 1
         else:
-            self._hit[key] = self._hit.get(key, 0) + 1
+            if decision.admitted or not self._waits:
+                self._hit[key] = self._hit.get(key, 0) + 1
             self._add_hit(time, decision)
 
     def _add_hit(self, time: int, decision: Decision) -> None:
