@@ -84,6 +84,15 @@ def test_throttle_logins():
     assert get(app, "/login").field("RateLimit").startswith('"5/minute";r=5;t=0')
 
 
+def test_throttle_accounts():
+    """An account is limited from all addresses together; a refusal says when to come back."""
+    app = run("Throttle accounts")
+    scope = http_scope("/login") | {"method": "POST", "query_string": b"account=ann", "state": {}}
+    replies = [asyncio.run(ask(app, scope)) for _ in range(6)]
+    assert [reply.status for reply in replies] == [200] * 5 + [429]
+    assert replies[-1].field("Retry-After") == "12"
+
+
 @pytest.mark.parametrize(
     ("user", "quota"),
     [(None, 10), ({"plan": "free", "id": 1}, 10), ({"plan": "pro", "id": 2}, 1000)],

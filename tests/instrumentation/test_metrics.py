@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -238,3 +239,12 @@ def test_import_an_exporter_imports_no_other(name):
     result = subprocess.run(run, capture_output=True, text=True, check=False)  # noqa: S603 - own code
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"{library}\n"
+
+
+def test_make_the_hook_of_a_registry_in_several_threads_gives_one():
+    """A registry refuses two metrics of a name."""
+    for _ in range(50):
+        registry = CollectorRegistry()
+        with ThreadPoolExecutor(4) as threads:
+            hooks = set(threads.map(prometheus, [registry] * 4))
+        assert len(hooks) == 1

@@ -223,3 +223,12 @@ def test_log_waits_refuses_what_is_no_duration(over, error):
     """A threshold is a number of seconds."""
     with pytest.raises(error, match="over must be"):
         log_waits(over=over)
+
+
+@pytest.mark.parametrize("level", ["INFO", True, None])
+def test_log_waits_refuses_what_is_no_level_or_logger(level):
+    """It would fail at the first wait, and never log."""
+    with pytest.raises(TypeError, match=r"level must be an int such as logging.WARNING"):
+        log_waits(level=level)
+    with pytest.raises(TypeError, match=r"logger must be a logging.Logger, got 'x'"):
+        log_waits(logger="x")

@@ -23,10 +23,14 @@ def log_waits(
         logger: What logs them.
 
     Raises:
-        TypeError: `over` is not a real number.
+        TypeError: `over` is not a real number, `level` is no int, or `logger` no logger.
         ValueError: `over` is negative, NaN or infinite.
     """
     threshold = non_negative(over, "over")
+    if isinstance(level, bool) or not isinstance(level, int):
+        raise TypeError(f"level must be an int such as logging.WARNING, got {shown(level)}")
+    if not callable(getattr(logger, "log", None)):
+        raise TypeError(f"logger must be a logging.Logger, got {shown(logger)}")
 
     def hook(event: Event) -> None:
         if event.kind == "waiting" and event.seconds is not None and event.seconds > threshold:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -50,6 +51,7 @@ class PrometheusMetrics(Metrics):
 
 
 # A registry refuses two metrics of a name.
+_making = Lock()
 _hooks: WeakKeyDictionary[CollectorRegistry, PrometheusMetrics] = WeakKeyDictionary()
 
 
@@ -60,7 +62,8 @@ def hook_of(registry: CollectorRegistry | None) -> PrometheusMetrics:
         raise TypeError(
             f"registry must be a CollectorRegistry of prometheus_client, got {registry!r}"
         )
-    hook = _hooks.get(registry)
-    if hook is None:
-        hook = _hooks[registry] = PrometheusMetrics(registry)
+    with _making:
+        hook = _hooks.get(registry)
+        if hook is None:
+            hook = _hooks[registry] = PrometheusMetrics(registry)
     return hook
