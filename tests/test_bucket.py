@@ -6,7 +6,10 @@ import pytest
 
 from rate_limiter import AsyncBucket, AsyncPermit, Bucket, BucketGroup, RateLimiter, TokenBucket
 from rate_limiter.exceptions import RateLimitExceeded
+from rate_limiter.level import Level
 from rate_limiter.testing import ManualClock
+
+LOW, LATE = (Level(5.0, 5.0, tokens, 1.0, 0.0, 0) for tokens in (1.0, 0.0))
 
 
 class Plain(Bucket):
@@ -31,12 +34,12 @@ class Awaited(AsyncBucket):
 
     async def reserve(self, tokens=1, timeout=None):
         if timeout == 0:
-            raise RateLimitExceeded("not in time", levels={None: "late"})
+            raise RateLimitExceeded("not in time", levels={None: LATE})
         return Reserved(self)
 
     async def _admit_async(self, tokens, block, timeout, source=None):
         if tokens > self.tokens:
-            raise RateLimitExceeded("no", levels={None: "low"})
+            raise RateLimitExceeded("no", levels={None: LOW})
         self.tokens -= tokens
         return 0.0, self, None
 
@@ -79,9 +82,9 @@ def test_join_buckets_of_two_kinds_raises():
 @pytest.mark.parametrize(
     ("tokens", "options", "told", "levels"),
     [
-        (1, {}, [("settle", 2), ("cancel",), ("cancel",)], {None: "low"}),
-        (1, {"block": False}, [], {None: "low"}),
-        (1, {"timeout": 0}, [], {None: "late"}),
+        (1, {}, [("settle", 2), ("cancel",), ("cancel",)], {None: LOW}),
+        (1, {"block": False}, [], {None: LOW}),
+        (1, {"timeout": 0}, [], {None: LATE}),
     ],
 )
 def test_count_only_on_an_awaited_bucket_corrects_what_it_charged(tokens, options, told, levels):

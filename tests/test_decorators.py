@@ -94,6 +94,15 @@ def test_refuse_bad_argument_naming_it(args, options, error, message):
         rate_limited(*args, **options)
 
 
+def test_cost_of_several_rates_may_be_a_mapping():
+    """A mapping says what a call costs in each of them."""
+    cost = {"10/second": 2, "1000/hour": 5}
+    function = rate_limited(rate="10/second; 1000/hour", cost=cost, block=False)(len)
+    function("ab")
+    levels = [bucket.level.available_tokens for bucket in function.limiter.bucket.members]
+    assert levels == pytest.approx([8, 995], abs=0.5)
+
+
 @pytest.mark.parametrize("options", [{}, {"key": len}, {"key": per_instance}])
 def test_refuse_bad_cost_with_a_key_as_well(options):
     """P22: A bad cost is refused before there is a call, whatever the key."""

@@ -398,6 +398,16 @@ def test_print_to_a_full_disk_exits_2_and_says_so(arguments, log, monkeypatch, c
     assert "cannot write the output: No space left" in capsys.readouterr().err
 
 
+def test_simulate_standard_input_into_another_file(log, tmp_path, monkeypatch, capsys):
+    """Any other file is written over."""
+    path = tmp_path / "out.csv"
+    path.write_text("of before")
+    with Path(log).open() as opened:
+        monkeypatch.setattr(sys, "stdin", opened)
+        assert counts_of(capsys, "-", "--rate", "1/second", "--csv", str(path))["requests"] == 5
+    assert path.read_text().startswith("time,key,cost,")
+
+
 def test_simulate_with_a_closed_standard_input_exits_2(monkeypatch, capsys):
     """Python has none then."""
     monkeypatch.setattr(sys, "stdin", None)

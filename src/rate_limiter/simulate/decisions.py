@@ -74,8 +74,7 @@ class DecisionsFile:
         try:
             self._file.close()
         except OSError as failed:
-            if error is None:
-                raise CannotWrite(f"cannot write {self._path}: {failed.strerror}") from None
+            raise CannotWrite(f"cannot write {self._path}: {failed.strerror}") from None
 
 
 def _opened(path: str) -> TextIO:
