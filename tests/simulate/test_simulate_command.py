@@ -437,3 +437,13 @@ def command(*arguments, stdout=subprocess.PIPE, **options):
         timeout=60,
         **options,
     )
+
+
+def test_explain_rates_that_are_far_apart_takes_no_minutes(capsys, tmp_path):
+    """A picture that would take millions of requests is left out, and the text says so."""
+    status, output, errors = run(capsys, "explain", "2/second", "1000000/week")
+    assert (status, errors) == (0, "")
+    assert "No picture of a busy spell" in output
+    status, _, errors = run(capsys, "explain", "2/second", "1000000/week", "--plot", "out.png")
+    assert status == 2
+    assert "draw them one by one" in errors

@@ -62,6 +62,10 @@ def _explain(options: Namespace) -> int:
     _simulation(limit)
     spell = BusySpell(limit)
     print(explained(limit, spell, blocks=can_draw(sys.stdout.encoding)))
+    if spell.too_long:
+        if options.plot is not None:
+            raise _WrongUse("--plot has no picture of these rates together; draw them one by one")
+        return _DONE
     what = "requests" if spell.cost == 1 else f"requests of {spell.cost:,} tokens"
     draw(f"{limit.words}, in a busy spell", spell.tally.series(_INTERVALS), spell.trace, what)
     return _DONE

@@ -99,6 +99,10 @@ def _headers(
 
 
 def _picture(spell: BusySpell, *, blocks: bool) -> Iterator[str]:
+    if spell.too_long:
+        yield "No picture of a busy spell: it would take too many requests to empty the largest"
+        yield "bucket by what the smallest lets through. Explain them one by one."
+        return
     each = "" if spell.cost == 1 else f", {spell.cost:,} tokens a request"
     yield f"Callers ask for half the rate, then for three times as much, then for half again{each}:"
     yield ""

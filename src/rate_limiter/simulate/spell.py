@@ -26,6 +26,8 @@ _SPELLS = (  # how long, in times to fill the bucket; how much is asked for, in 
     (Fraction(3, 2), Fraction(3)),
     (Fraction(5, 2), Fraction(1, 2)),
 )
+_ASKED = sum(length * times for length, times in _SPELLS)  # requests, in times a full bucket
+_MOST = 40_000  # of them, which take some seconds
 _KEY = ""
 
 
@@ -35,6 +37,8 @@ class BusySpell:
     Attributes:
         cost: What each of their requests costs, in tokens.
         seconds: How long all of it takes.
+        too_long: Whether it was not played, because it takes too many requests: where one limit is
+            far larger than another, whose capacity a request cannot exceed.
         tally: What became of them.
         trace: The levels of the buckets.
         asked, admitted: How many requests came and were admitted in each column of a picture.
@@ -55,7 +59,9 @@ class BusySpell:
         self.asked, self.admitted = [0] * COLUMNS, [0] * COLUMNS
         self.levels: list[float] = []
         self.tally = Tally()
-        self._play()
+        self.too_long = self._rate * self._fill * _ASKED > _MOST
+        if not self.too_long:
+            self._play()
 
     def _play(self) -> None:
         """Ask for every request, and look at the levels as each column begins."""
