@@ -6,6 +6,7 @@ import pytest
 
 from rate_limiter import (
     AsyncPermit,
+    BackendError,
     BucketGroup,
     KeyedRateLimiter,
     RateLimiter,
@@ -335,3 +336,29 @@ def test_have_no_room_for_a_key_lets_it_pass(clock):
     set_hooks([])
     assert len(users) == 3
     assert {event.kind for event in events} == {"would_refuse"}
+
+
+class Away(TokenBucket):
+    """A bucket whose store is away."""
+
+    def _admit(self, *_, **__):
+        raise BackendError("the store is away")
+
+    async def _admit_async(self, *_, **__):
+        raise BackendError("the store is away")
+
+
+@pytest.mark.parametrize("take", [enter, await_permit])
+def test_count_in_a_store_that_is_away_passes_and_says_so_once(take, caplog):
+    """A limit that is only tried must not fail a call."""
+    limiter = RateLimiter(Away(3, 1), dry_run=True, name="tried")
+    for _ in range(3):
+        permit = take(limiter)
+    permit.settle(2)
+    assert permit.levels == {}
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "limiter tried, a dry run, lets calls pass uncounted: the store is away"
+    )
+    with pytest.raises(TypeError):
+        permit.settle("2")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from time import monotonic_ns
 from typing import Any
 
 from .admission import REFUNDED, Admission, Receipt, Tokens
-from .exceptions import CostExceedsCapacity, RateLimitExceeded
+from .clock import NANO
+from .exceptions import BackendError, CostExceedsCapacity, RateLimitExceeded
 from .instrumentation.decisions import tell_admitted, tell_refused
 from .instrumentation.events import WATCH, tell
+from .instrumentation.guard import LOG, apart
 from .level import Levels
 from .rates import Number
 from .source import Source
@@ -19,6 +23,7 @@ REFUSALS = (RateLimitExceeded, CostExceedsCapacity)
 # Calls that would wait and are kept in line. Nobody is held up, so that otherwise a line would grow
 # for as long as more is asked for than comes in.
 _MOST_IN_LINE = 1_000
+_QUIET = 60 * NANO  # between two warnings of a limiter
 
 
 def pretend(
@@ -27,16 +32,25 @@ def pretend(
     """Count a call as the policy would, and let it pass at once.
 
     A call that would have waited takes its place in line, and its tokens when it would have had
-    them; one that would have been refused takes nothing, nor does one behind a thousand others.
+    them; one that would have been refused takes nothing, nor does one behind a thousand others. One
+    that cannot be counted, because the store is away, passes as well.
     """
-    return _told(_pretend(bucket, tokens, block, timeout), tokens, source)
+    try:
+        admission = _pretend(bucket, tokens, block, timeout)
+    except BackendError as error:
+        return _uncounted(bucket, error, source)
+    return _told(admission, tokens, source)
 
 
 async def pretend_async(
     bucket: Any, tokens: Tokens, block: bool, timeout: Number | None, source: Source
 ) -> Admission:
     """Do as `pretend` from within a task."""
-    return _told(await _pretend_async(bucket, tokens, block, timeout), tokens, source)
+    try:
+        admission = await _pretend_async(bucket, tokens, block, timeout)
+    except BackendError as error:
+        return _uncounted(bucket, error, source)
+    return _told(admission, tokens, source)
 
 
 def _pretend(bucket: Any, tokens: Tokens, block: bool, timeout: Number | None) -> Admission:
@@ -84,6 +98,20 @@ def _beyond(bucket: Any, refusal: Any, block: bool, timeout: Number | None) -> A
     delay = getattr(refusal, "retry_after", None)
     too_late = timeout is not None and delay is not None and delay > timeout
     return (_Refused if too_late else _Crowded)(bucket, refusal)
+
+
+def _uncounted(bucket: Any, error: BackendError, source: Source) -> Admission:
+    """Let a call pass that could not be counted; the log says so, at most once a minute."""
+    now = monotonic_ns()
+    if source.warned_at is None or not 0 <= now - source.warned_at < _QUIET:
+        source.warned_at = now
+        apart(_warn, source.name or "without a name", str(error))
+    return 0.0, Uncounted(bucket._uses), None
+
+
+def _warn(name: str, error: str) -> None:
+    with suppress(Exception):  # a filter or handler that raises must not reach the caller
+        LOG.warning("limiter %s, a dry run, lets calls pass uncounted: %s", name, error)
 
 
 def _bare(refusal: Any) -> Any:

@@ -13,8 +13,14 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rate_limiter import KeyedRateLimiter, RateLimiter, RateLimitExceeded, TokenBucket
-from rate_limiter.instrumentation import opentelemetry, outage, paused, prometheus, set_hooks
+from rate_limiter import (
+    BackendError,
+    KeyedRateLimiter,
+    RateLimiter,
+    RateLimitExceeded,
+    TokenBucket,
+)
+from rate_limiter.instrumentation import Event, opentelemetry, outage, paused, prometheus, set_hooks
 
 
 class Prometheus:
@@ -248,3 +254,16 @@ def test_make_the_hook_of_a_registry_in_several_threads_gives_one():
         with ThreadPoolExecutor(4) as threads:
             hooks = set(threads.map(prometheus, [registry] * 4))
         assert len(hooks) == 1
+
+
+@pytest.mark.parametrize(("error", "timed"), [(BackendError, 0), (KeyboardInterrupt, 1)])
+def test_wait_that_a_fallback_goes_on_with_is_timed_once(error, timed):
+    """What decides in place of the store tells the whole wait."""
+    registry = CollectorRegistry()
+    manager = prometheus(registry)(Event("waiting", "api", 1, 2.0))
+    with pytest.raises(error), manager:
+        raise error
+    labels = {"limiter": "api"}
+    name = "rate_limiter_wait_duration_seconds_count"
+    assert (registry.get_sample_value(name, labels) or 0) == timed
+    assert registry.get_sample_value("rate_limiter_waiting", labels) == 0

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 
+from ..exceptions import BackendError
 from .events import Event
 
 __all__ = ["BOUNDS", "Metrics"]
@@ -39,6 +40,8 @@ class Metrics(ABC):
         self.add_waiting(limiter, 1)
         try:
             yield
+        except BackendError:  # whoever decides instead tells how long it was
+            raise
         except BaseException:
             self.observe_wait(limiter, perf_counter() - begin)
             raise
