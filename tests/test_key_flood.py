@@ -219,7 +219,7 @@ def test_flood_under_another_clock_drops_keys():
 
 @pytest.mark.no_cover
 def test_keep_a_key_in_use_takes_at_most_450_bytes():
-    """P24: All that a key with a bucket adds to memory is 420 bytes, 24 more if it is compiled."""
+    """P24: All that a key with a bucket adds to memory is 430 bytes, 20 more if it is compiled."""
     count = 5_000
     keys = [f"user-{number}" for number in range(count)]
     limiters = make_limiters(ManualClock())
@@ -234,7 +234,7 @@ def test_keep_a_key_in_use_takes_at_most_450_bytes():
     finally:
         tracemalloc.stop()
     assert len(limiters) == count
-    assert used / count < (450 if compiled else 420)
+    assert used / count < (450 if compiled else 430)
 
 
 def test_add_key_when_one_far_down_is_idle_drops_that_one():
