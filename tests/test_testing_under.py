@@ -254,3 +254,19 @@ def test_put_a_clock_under_keys_whose_buckets_cannot_be_made_says_so():
     users = KeyedRateLimiter(fail)
     with ManualClock().under(users), pytest.raises(ValueError, match="on purpose"):
         users["ada"]
+
+
+def test_put_a_clock_under_what_is_on_it_starts_full_and_gives_all_back():
+    """A clock goes under its own buckets as under others, shared by keys or not."""
+    clock = ManualClock()
+    bucket = TokenBucket(2, 1, clock=clock)
+    users = KeyedRateLimiter(lambda key: bucket)
+    for target in (bucket, RateLimiter(bucket), BucketGroup(bucket)):
+        use_up(bucket)
+        with clock.under(target):
+            assert bucket.available_tokens == 2
+            assert bucket.allow()
+        assert bucket.available_tokens == 0
+    with clock.under(users):
+        assert [users[key].bucket.allow() for key in range(3)] == [True, True, False]
+    assert bucket.available_tokens == 0

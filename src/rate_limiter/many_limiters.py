@@ -138,28 +138,39 @@ class ManyLimiters(Generic[V_co]):
 
 
 class _Moved:
-    """The buckets of keys, made on another clock. Several keys may share some of them."""
+    """The buckets of keys, which are moved to another clock as they are made.
+
+    A bucket that several keys share is moved for the first of them, and stays so for the rest.
+    """
 
     def __init__(self, make_bucket: Callable[[Any], Any], clock: Clock) -> None:
         self._make_bucket = make_bucket
         self._clock = clock
-        # What was moved is not kept alive: nobody is to take a key for one in use.
+        # References are weak: a key counts as in use for as long as its bucket is alive.
         self._moved: list[tuple[weakref.ref[Any], Any]] = []
+        self._leaves: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def make(self, key: Any) -> Any:
         """Make the bucket of a key, and move it."""
         try:
             bucket = self._make_bucket(key)
-        except (
-            ValueError
-        ):  # the buckets of a group are to have one clock, and some were moved before
+        except ValueError:  # a group refuses buckets of two clocks, and some were moved before
             with self._as_before():
                 bucket = self._make_bucket(key)
-        for leaf in getattr(bucket._core, "_leaves", ()):  # which may outlive the group
-            if leaf._clock is not self._clock:
-                self._moved.append((weakref.ref(leaf), leaf._placed()))
-        self._moved.append((weakref.ref(bucket), bucket._move_to(self._clock)))
+        self._move(bucket)
         return bucket
+
+    def _move(self, bucket: BaseBucket) -> None:
+        leaves = [] if bucket._core._stored else getattr(bucket._core, "_leaves", [bucket])
+        places = [(leaf, leaf._placed()) for leaf in leaves]
+        state = bucket._move_to(self._clock)
+        for leaf, place in places:
+            if leaf in self._leaves:
+                leaf._move_back(place)
+            else:  # a bucket may outlive its group, so it is noted by itself
+                self._moved.append((weakref.ref(leaf), place))
+                self._leaves.add(leaf)
+        self._moved.append((weakref.ref(bucket), state))
 
     @contextmanager
     def _as_before(self) -> Generator[None]:

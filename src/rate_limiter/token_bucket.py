@@ -173,17 +173,14 @@ class TokenBucket(FastPath, LocalBucket):
         return bucket
 
     def _move_to(self, clock: Clock) -> Any:
-        if self._clock is clock:  # it was moved there for another key
-            return None
         state, limit = self._placed(), self._ledger.limit
         self._use_clock(clock)
         self._ledger = Ledger(limit, clock.now() * limit.scale)
         return state
 
     def _move_back(self, state: Any) -> None:
-        if state is not None:
-            clock, self._ledger = state
-            self._use_clock(clock)
+        clock, self._ledger = state
+        self._use_clock(clock)
 
     def _placed(self) -> Any:
         return self._clock, self._ledger
