@@ -416,6 +416,16 @@ def test_simulate_with_a_closed_standard_input_exits_2(monkeypatch, capsys):
     assert "there is no standard input" in errors
 
 
+@pytest.mark.parametrize(
+    "arguments", [["simulate", "LOG", "--rate", "1/day"], ["explain", "1/day"]]
+)
+def test_print_to_a_closed_standard_output_exits_2(arguments, log, monkeypatch, capsys):
+    """Python has none then."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main([log if word == "LOG" else word for word in arguments]) == 2
+    assert "there is no standard output" in capsys.readouterr().err
+
+
 def test_simulate_writes_two_files(log, tmp_path, capsys):
     """One file is not written over by the other."""
     same = str(tmp_path / "same.png")

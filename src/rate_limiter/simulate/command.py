@@ -37,6 +37,9 @@ class _WrongUse(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = read_options(arguments)
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - it was closed
+        print("rate-limiter: error: there is no standard output to print to", file=sys.stderr)
+        return _WRONG_USE
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
         reconfigure(errors="backslashreplace")  # keys have any characters
     try:
