@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -83,12 +84,14 @@ def interrupt(call, line):
     clock = ManualClock(auto_advance=True)
     limiter = RateLimiter(TokenBucket(5, 1, initial_tokens=1, clock=clock))
     before, interrupter = sys.gettrace(), Interrupter(line)
+    gc.disable()  # or the finalizer of a call before this one may be what is interrupted
     try:
         with suppress(KeyboardInterrupt, RateLimitExceeded):
             sys.settrace(interrupter)
             call(limiter)
     finally:
         sys.settrace(before)
+        gc.enable()
     level = limiter.bucket.level
     missing = level.full_in + clock.elapsed  # as if nothing had come in since
     assert (level.waiting, missing in {4, 6}) == (0, True)
