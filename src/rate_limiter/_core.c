@@ -93,8 +93,8 @@ static inline int is_a(PyObject *object, const Layout *layout) {
            (layout->type != NULL && PyType_IsSubtype(Py_TYPE(object), layout->type));
 }
 
-/* Look whether methods are those that are known, neither overridden by a subclass or an object nor
- * replaced. */
+/* Look whether the methods of an object are those that are known: not overridden by a subclass, not
+ * replaced, and not found in another way than usual. */
 static int look_up(PyObject *object, Layout *layout) {
     int index;
     if (Py_TYPE(object)->tp_getattro != PyObject_GenericGetAttr) {
@@ -499,8 +499,8 @@ static int take_asking(const State *state, LedgerFields *ledger, LimitFields *li
                        PyObject *tokens, int64_t whole, Taken *taken) {
     Instant price = {0, 0};
     int64_t now = 0;
-    int outcome; /* if anything does not fit, the clock is asked once */
-    outcome = may_fit(limit, tokens, whole) ? split_full(ledger, limit) : 0;
+    /* What does not fit is left to Python before the clock is read, so that it is read once. */
+    int outcome = may_fit(limit, tokens, whole) ? split_full(ledger, limit) : 0;
     if (outcome == 1) {
         outcome = read_clock(clock, &now);
     }

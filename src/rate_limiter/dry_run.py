@@ -90,14 +90,20 @@ async def _pretend_async(
 
 
 def _beyond(bucket: Any, refusal: Any, block: bool, timeout: Number | None) -> Any:
-    """Return who pays for a call that is not to stand in line; None if it is."""
+    """Return what pays for a call that is not to stand in line; None if it is to."""
     if not block:
         return _Refused(bucket, refusal)
     if max(level.waiting or 0 for level in refusal.levels.values()) < _MOST_IN_LINE:
         return None
-    delay = getattr(refusal, "retry_after", None)
+    delay = _delay_of(refusal)
     too_late = timeout is not None and delay is not None and delay > timeout
     return (_Refused if too_late else _Crowded)(bucket, refusal)
+
+
+def _delay_of(refusal: Any) -> float | None:
+    """Return the seconds until a call could be admitted; a cost above the capacity never is."""
+    delay: float | None = getattr(refusal, "retry_after", None)
+    return delay
 
 
 def _uncounted(bucket: Any, error: BackendError, source: Source) -> Admission:
@@ -122,16 +128,11 @@ def _bare(refusal: Any) -> Any:
 def _told(admission: Admission, tokens: Tokens, source: Source) -> Admission:
     """Tell the hooks what would have happened to a call."""
     payer = admission[1]
-    if isinstance(payer, _Crowded):
+    if isinstance(payer, _Crowded | _InLine):
         if WATCH.hooks:
-            delay = getattr(payer._refusal, "retry_after", None)
-            tell("would_wait", source.name, tokens, delay, payer._refusal.refused_by)
+            tell("would_wait", source.name, tokens, payer.delay, payer._refusal.refused_by)
     elif isinstance(payer, _Refused):
         tell_refused("would_refuse", source, tokens, payer._refusal)
-    elif isinstance(payer, _InLine):
-        if WATCH.hooks:
-            held_up_by = payer._refusal.refused_by
-            tell("would_wait", source.name, tokens, payer._reservation.delay, held_up_by)
     elif WATCH.admitted:
         tell_admitted(source, tokens, 0.0)
     return admission
@@ -152,6 +153,11 @@ class _Refused(Uncounted):
 class _Crowded(_Refused):
     """Pays for a call that would have waited behind very many: nothing."""
 
+    @property
+    def delay(self) -> float | None:
+        """How long the call would have waited, in seconds; None if that is not known."""
+        return _delay_of(self._refusal)
+
 
 class _InLine:
     """Pays for a call that would have waited: its place in line."""
@@ -159,6 +165,11 @@ class _InLine:
     def __init__(self, reservation: Any, refusal: Any) -> None:
         self._reservation = reservation
         self._refusal = refusal
+
+    @property
+    def delay(self) -> float:
+        """How long the call would have waited, in seconds."""
+        return float(self._reservation.delay)
 
     def _levels(self, after: Any) -> Levels:
         levels: Levels = self._refusal.levels

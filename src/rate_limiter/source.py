@@ -15,7 +15,7 @@ class Source:
 
     Attributes:
         name: As given. A limiter that `rate_limited` makes gets the name of what it decorates.
-        warned_at: The nanosecond at which a long wait was last warned of; None before the first.
+        warned_at: The nanosecond at which a warning was last logged; None before the first.
 
     Raises:
         TypeError: `name` is not a string.

@@ -1,4 +1,4 @@
-"""A shared bucket as those see it who work for it: its flows, and who gives its leases back."""
+"""What the flows of a shared bucket, and what gives its leases back, use of that bucket."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any, Protocol, cast
 
 from ..admission import Paid, Payer, Tokens
 from ..clock import Clock
-from ..exceptions import BackendError, Label
+from ..exceptions import BackendError
 from ..level import Levels
-from ..rates import Number
 from .fallback import Understudy
 from .holding import Held
 from .limits import Limits
@@ -29,6 +28,8 @@ class BucketView(Payer, Protocol):
 
     @property
     def _limits(self) -> Limits: ...
+    @property
+    def _not_yet(self) -> Callable[..., Exception]: ...
     def _charges(self, tokens: Tokens, block: bool) -> Charges: ...
     def _forget_refusal(self) -> None: ...
     def _given_now(self) -> int | None: ...
@@ -36,14 +37,6 @@ class BucketView(Payer, Protocol):
     def _instant(self, question: Question) -> int: ...
     def _instead(self, error: BackendError) -> Understudy: ...
     def _levels(self, after: Any) -> Levels: ...
-    def _not_yet(
-        self,
-        tokens: Tokens,
-        delay: float,
-        label: Label = None,
-        levels: Any = None,
-        timeout: Number | None = None,
-    ) -> Exception: ...
     def _note_answer(self, question: Question, answer: Answer) -> None: ...
     def _note_failure(self, error: BaseException) -> None: ...
     def _over(self, *, early: bool = False) -> list[Question]: ...
