@@ -7,11 +7,10 @@ from time import monotonic_ns
 from typing import Any
 
 from .admission import REFUNDED, Admission, Receipt, Tokens
-from .clock import NANO
 from .exceptions import BackendError, CostExceedsCapacity, RateLimitExceeded
 from .instrumentation.decisions import tell_admitted, tell_refused
 from .instrumentation.events import WATCH, tell
-from .instrumentation.guard import LOG, apart
+from .instrumentation.guard import LOG, apart, may_warn
 from .level import Levels
 from .rates import Number
 from .source import Source
@@ -23,7 +22,6 @@ REFUSALS = (RateLimitExceeded, CostExceedsCapacity)
 # Calls that would wait and are kept in line. Nobody is held up, so that otherwise a line would grow
 # for as long as more is asked for than comes in.
 _MOST_IN_LINE = 1_000
-_QUIET = 60 * NANO  # between two warnings of a limiter
 
 
 def pretend(
@@ -108,9 +106,7 @@ def _delay_of(refusal: Any) -> float | None:
 
 def _uncounted(bucket: Any, error: BackendError, source: Source) -> Admission:
     """Let a call pass that could not be counted; the log says so, at most once a minute."""
-    now = monotonic_ns()
-    if source.warned_at is None or not 0 <= now - source.warned_at < _QUIET:
-        source.warned_at = now
+    if may_warn(source, monotonic_ns()):
         apart(_warn, source.name or "without a name", str(error))
     return 0.0, Uncounted(bucket._uses), None
 

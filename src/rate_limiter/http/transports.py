@@ -195,7 +195,7 @@ class _Transport(Generic[Request, Response, Inner]):
         inner: Any = getattr(library, self._inner_name)() if transport is None else transport
         if isinstance(inner, type) or not callable(getattr(inner, self._inner_method, None)):
             raise TypeError(
-                f"transport must be a transport of its kind, such as {self._inner_name}, "
+                f"transport must be one with {self._inner_method}(), such as {self._inner_name}, "
                 f"got {shown(inner)} ({type(inner).__name__})"
             )
         self._inner = inner

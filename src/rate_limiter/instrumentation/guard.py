@@ -11,10 +11,21 @@ from types import FrameType
 from typing import Any
 
 from ..callables import name_of
+from ..clock import NANO
+from ..source import Source
 
-__all__ = ["LOG", "Guarded", "apart", "telling"]
+__all__ = ["LOG", "Guarded", "apart", "may_warn", "telling"]
 
 LOG = logging.getLogger("rate_limiter")
+_QUIET = 60 * NANO  # between two warnings of one limiter
+
+
+def may_warn(source: Source, now: int) -> bool:
+    """Tell whether a warning of a limiter may be logged now, at most one a minute, and note it."""
+    if source.warned_at is not None and 0 <= now - source.warned_at < _QUIET:
+        return False
+    source.warned_at = now
+    return True
 
 
 class Guarded:

@@ -15,11 +15,11 @@ from ..exceptions import Label
 from ..rates import shown
 from ..source import Source
 from .events import WATCH, Holding
-from .guard import LOG, apart, telling
+from .guard import LOG, apart, may_warn, telling
 
 __all__ = ["waiting"]
 
-_LONG = 60 * NANO  # a wait is warned of if more is to go, and again after as long
+_LONG = 60 * NANO  # a wait is warned of if more is to go
 _UNTOLD: AbstractContextManager[None] = nullcontext()
 _ALONE = Source()  # of buckets that are waited for without a limiter
 
@@ -53,8 +53,8 @@ def waiting(
 def _log(source: Source, tokens: Tokens, length: int, now: int, held_up_by: Label) -> None:
     """Log a wait: as a warning if it is long and the last warning was not just now."""
     level = logging.DEBUG
-    if length > _LONG and (source.warned_at is None or not 0 <= now - source.warned_at < _LONG):
-        level, source.warned_at = logging.WARNING, now
+    if length > _LONG and may_warn(source, now):
+        level = logging.WARNING
     who = "a bucket" if source is _ALONE else f"limiter {source.name or 'without a name'}"
     bucket = "" if held_up_by is None else f", held up by bucket {held_up_by!r}"
     text = "%s: waiting %.6g s for a cost of %s%s"
