@@ -18,6 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <structmember.h>
+#ifdef __linux__
+#include <time.h>
+#endif
 
 #if defined(Py_GIL_DISABLED) || defined(PYPY_VERSION)
 #error "the compiled core needs CPython with its global lock; elsewhere Python serves"
@@ -120,10 +123,14 @@ static inline int step_under_way(const State *state) {
     return FIELD(state->journal, &state->layouts[JOURNAL], BUSY) != Py_False;
 }
 
-/* time.monotonic_ns without the call. It is the interpreter's own function on every system, for the
- * instants of both cores are compared with each other. */
+/* time.monotonic_ns without the call: the same clock, for the instants of both cores are compared with
+ * each other. Elsewhere it is the interpreter's own function, which on Linux takes 1 to 3 ns longer. */
 static inline int64_t monotonic(void) {
-#if PY_VERSION_HEX >= 0x030D0000
+#ifdef __linux__
+    struct timespec now = {0, 0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+#elif PY_VERSION_HEX >= 0x030D0000
     PyTime_t now = 0;
     (void)PyTime_MonotonicRaw(&now);
     return now;

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from functools import partial
 from threading import Thread
 from unittest import mock
@@ -152,6 +153,16 @@ def test_import_under_a_frozen_clock_goes_by_it():
     command = [sys.executable, "-c", textwrap.dedent(code)]
     told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)  # noqa: S603
     assert told.stdout.split() == ["True", "False", "True"]
+
+
+def test_take_from_a_full_bucket_counts_from_the_instant_of_the_interpreter():
+    """P46: Both cores read one clock."""
+    bucket = TokenBucket(1, 1)
+    before = time.monotonic_ns()
+    assert bucket.allow()
+    after = time.monotonic_ns()
+    ledger = bucket._ledger
+    assert before <= ledger.full_at // ledger.limit.scale - 10**9 <= after
 
 
 class Derived(RateLimiter):
