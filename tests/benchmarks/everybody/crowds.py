@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from threading import Thread
+from threading import Barrier, Thread
 from time import monotonic, perf_counter, process_time
 
 from measuring import repetitions
@@ -16,7 +16,7 @@ from everybody.timed import Sample, Timed
 __all__ = ["in_tasks", "in_threads", "processor_per_wait", "rate_reached"]
 
 THREADS = 8
-SLOTS = 20  # as long as `measuring` repeats one call: so that starting threads counts for little
+LONG = 25  # ms that each thread is at work if it has not to wait: five turns of the global lock
 SECONDS = 0.25  # that threads wait at a limit
 CAPACITY = 10  # so that a wait that ends late takes nothing from the rate
 TASKS, FAST = 10_000, 100_000  # tasks at a limit, and its rate
@@ -24,23 +24,29 @@ PATIENCE = 3.0  # seconds, after which tasks that were not served do not count
 
 
 def together(run: Callable[[], object], threads: int) -> float:
-    """Run something in threads; return the seconds until all are done."""
-    workers = [Thread(target=run) for _ in range(threads)]
-    began = perf_counter()
+    """Run something in threads that begin at once; return the seconds until all are done."""
+    began: list[float] = []
+    start = Barrier(threads, lambda: began.append(perf_counter()))
+
+    def work() -> None:
+        start.wait()
+        run()
+
+    workers = [Thread(target=work) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return perf_counter() - began
+    return perf_counter() - began[0]
 
 
 def in_threads(contender: Contender, bench: Bench) -> Sample | None:
-    """Measure one check of all that threads make at the same time."""
+    """Measure one check of all that threads make, which take each other's turns amid checks."""
     call = contender.check(PLENTY)
     if call is None:
         return None
     timed = bench.timed(call)
-    number = repetitions(timed) * SLOTS // THREADS
+    number = repetitions(timed) * LONG
 
     def sample() -> float:
         took = together(lambda: timed(number), THREADS)
