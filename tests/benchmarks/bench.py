@@ -33,12 +33,14 @@ from lines import lines
 from simulating import simulating
 from sizes import sizes
 from table import Figure, heading
+from threads import threads
 from waiting import waiting
 
 from rate_limiter import compiled
 
 PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
     "calls": calls,
+    "threads": threads,
     "waiting": lambda _: waiting(),
     "lines": lambda _: lines(),
     "sizes": lambda _: sizes(),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from threading import Barrier, Thread
-from time import monotonic, perf_counter, process_time
+from time import monotonic, process_time
 
-from measuring import repetitions
+from threads import share_of_threads, together
 
 from everybody.contender import PLENTY, Contender, Limit
 from everybody.row import Bench, Sampler
@@ -15,43 +14,24 @@ from everybody.timed import Sample, Timed
 
 __all__ = ["in_tasks", "in_threads", "processor_per_wait", "rate_reached"]
 
-THREADS = 8
-LONG = 25  # ms that each thread is at work if it has not to wait: five turns of the global lock
 SECONDS = 0.25  # that threads wait at a limit
 CAPACITY = 10  # so that a wait that ends late takes nothing from the rate
 TASKS, FAST = 10_000, 100_000  # tasks at a limit, and its rate
 PATIENCE = 3.0  # seconds, after which tasks that were not served do not count
 
 
-def together(run: Callable[[], object], threads: int) -> float:
-    """Run something in threads that begin at once; return the seconds until all are done."""
-    began: list[float] = []
-    start = Barrier(threads, lambda: began.append(perf_counter()))
-
-    def work() -> None:
-        start.wait()
-        run()
-
-    workers = [Thread(target=work) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return perf_counter() - began[0]
-
-
 def in_threads(contender: Contender, bench: Bench) -> Sample | None:
-    """Measure one check of all that threads make, which take each other's turns amid checks."""
+    """Measure one check of all that threads make at the same time."""
     call = contender.check(PLENTY)
     if call is None:
         return None
     timed = bench.timed(call)
-    number = repetitions(timed) * LONG
+    share = share_of_threads(timed)
 
     def sample() -> float:
-        took = together(lambda: timed(number), THREADS)
+        took = share()
         timed.check()
-        return took / (number * THREADS)
+        return took
 
     return sample
 
