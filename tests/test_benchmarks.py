@@ -40,3 +40,17 @@ def test_run_benchmarks_of_services_ends_well() -> None:
     assert (run.returncode, run.stderr) == (0, "")
     assert "| us over a bare ASGI application" in run.stdout
     assert "| us over a bare WSGI application" in run.stdout
+
+
+def test_run_benchmarks_of_threads_and_floors_ends_well() -> None:
+    """What has no counterpart by hand is measured as well."""
+    run = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, SCRIPT, "--part", "threads", "floors", "--rounds", "1"],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=50,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "| 8 threads at once" in run.stdout
+    assert "| processor of the import / of what it imports" in run.stdout

@@ -29,6 +29,7 @@ from calls import calls
 from clients import clients
 from everybody.command import everybody
 from everybody.rows import PARTS as TABLES
+from floors import floors
 from lines import lines
 from simulating import simulating
 from sizes import sizes
@@ -48,6 +49,7 @@ PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
     "clients": clients,
     "redis": lambda _: redis_bench.figures(),
     "sqlite": lambda _: sqlite_bench.figures(),
+    "floors": floors,
     "services": lambda rounds: import_module("services").services(rounds),  # loads frameworks
 }
 

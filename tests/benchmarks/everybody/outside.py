@@ -15,7 +15,16 @@ from everybody.contender import FEW, PLENTY, Call, Contender, Limit
 from everybody.row import Bench, Sampler
 from everybody.timed import Sample, Timed
 
-__all__ = ["importing", "in_a_file", "leased", "memory", "on_a_server", "server_memory"]
+__all__ = [
+    "importing",
+    "in_a_file",
+    "in_child",
+    "leased",
+    "memory",
+    "on_a_server",
+    "server_memory",
+    "told_in_child",
+]
 
 COUNT = 88_000  # just after a dictionary of them has grown, when it is emptiest
 STATM = Path("/proc/self/statm")  # of Linux; its second field is the pages that are resident
@@ -23,11 +32,16 @@ CALLS = 50  # whose median is a sample
 MANY_CALLS = 1_000  # with a lease, whose mean is
 
 
-def in_child(code: str) -> float:
-    """Return the number that code prints in a new interpreter with the same path."""
+def told_in_child(code: str) -> str:
+    """Return what code prints in a new interpreter with the same path."""
     command = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"]
     run = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603 - our own
-    return float(run.stdout)
+    return run.stdout
+
+
+def in_child(code: str) -> float:
+    """Return the number that code prints in a new interpreter with the same path."""
+    return float(told_in_child(code))
 
 
 def importing(contender: Contender, bench: Bench) -> Sample | None:
