@@ -341,6 +341,13 @@ def test_read_pairs_that_pass_only_once():
     assert retry_after(200, iter([("X", "1"), ("RateLimit", '"a";r=0;t=3')])) == 3
 
 
+@each("odd", [5, (5, "x"), (Raising(), "x"), iter(("RateLimit", "x")), {"RateLimit": 1}])
+@each("name", ["RateLimit", b"ratelimit"])
+def test_read_success_among_what_is_no_header(odd, name):
+    """P43: A success with nothing left is told from pairs, whatever is among them."""
+    assert retry_after(200, [odd, (name, '"a";r=0;t=3')]) == 3
+
+
 def test_read_field_of_several_lines_as_one():
     """P43: A list may come on several lines; of several Retry-After the longest counts."""
     lines = [("RateLimit", '"a";r=0;t=3'), ("RateLimit", '"b";r=0;t=9')]

@@ -147,11 +147,11 @@ def _fields_of(response: requests.Response) -> Iterator[tuple[str, str]]:
     """
     fields_of: Any = getattr(getattr(response.raw, "headers", None), "getlist", None)
     for name, value in response.headers.lower_items():
-        apart: list[str] = fields_of(name) if fields_of else []
-        if ", ".join(apart) != value:  # somebody has changed it since
-            apart = [value]
-        for text in apart:
-            yield name, text
+        apart: list[str] = fields_of(name) if fields_of and ", " in str(value) else []
+        if apart and ", ".join(apart) == value:
+            yield from ((name, text) for text in apart)
+        else:  # there is one, or somebody has changed it since
+            yield name, value
 
 
 def _failed_to_connect(error: Any) -> bool:

@@ -56,7 +56,7 @@ def retry_after(status: int, headers: Any, now: float | None = None) -> float | 
     """
     pairs = _pairs(headers)
     speaks = asks_to_wait(status) or status == FORBIDDEN
-    if not speaks and not _collected(pairs, b"ratelimit".__eq__):
+    if not speaks and not _collected(_as_long(pairs, "ratelimit"), b"ratelimit".__eq__):
         return None  # nearly every response, at little cost
     fields = _collected(pairs, _OURS.fullmatch)
     if any((decimal(age) or 0) > 0 for age in fields.get("age", ())):
@@ -197,6 +197,15 @@ def _pairs(headers: Any) -> list[Any]:
         return list(headers.items() if hasattr(headers, "items") else headers)
     except Exception:  # noqa: BLE001 - what are no headers say nothing, whatever they raise
         return []
+
+
+def _as_long(pairs: list[Any], name: str) -> list[Any]:
+    """Return those whose name is as long as this one, which is soon told; all if some have none."""
+    length = len(name)
+    try:
+        return [pair for pair in pairs if len(pair[0]) == length]
+    except Exception:  # noqa: BLE001 - one by one they are looked at in more patience
+        return pairs
 
 
 def _collected(pairs: list[Any], wanted: Callable[[bytes], Any]) -> _Fields:
