@@ -116,6 +116,29 @@ def test_move_up_a_reservation_wakes_who_sleeps_behind_it(clock):
     asyncio.run(main())
 
 
+def test_serve_more_than_one_step_can_wakes_who_has_moved_up(clock):
+    """P10, P11: Whom the first step moves up hears of it, though a second one is needed."""
+
+    async def main():
+        crowded, other = make(clock, 100, initial_tokens=0), make(clock, 100, initial_tokens=0)
+        first = crowded.reserve(100)
+        for _ in range(63):  # and a sleeper: as many as one step serves
+            crowded.reserve()
+        sleepers = [asyncio.create_task(crowded.wait_async()) for _ in range(2)]
+        await turns()
+        first.cancel()
+        await turns()
+        other.reserve()
+        clock.advance(64)
+        assert BucketGroup(other, crowded).level.waiting == 1
+        await turns()
+        clock.advance(1)
+        await turns()
+        assert [task.done() for task in sleepers] == [True, True]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     "change",
     [

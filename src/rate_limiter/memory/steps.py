@@ -76,6 +76,7 @@ def in_turn(act: Callable[..., Any], ledgers: Iterable[Ledger], now: int, *args:
     """Serve the waiters of these lines whose time has come, act, and name the sleepers to wake."""
     draft = Draft()
     if not serve(draft, ledgers, now):
+        rouse(draft)  # here, for the next step knows only of what it moves itself
         return UNFINISHED, draft.writes()
     result = act(draft, now, *args)
     rouse(draft)
