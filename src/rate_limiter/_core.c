@@ -17,6 +17,7 @@
 #include <Python.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <structmember.h>
 #ifdef __linux__
 #include <time.h>
@@ -315,7 +316,7 @@ static inline int known_price(LimitFields *limit, PyObject *tokens, int64_t whol
 /* Tell whether a price can fit, as far as that is known without Python. */
 static inline int may_fit(const LimitFields *limit, PyObject *tokens, int64_t whole) {
     double cost = whole ? (double)whole : PyFloat_AS_DOUBLE(tokens);
-    return cost * (double)limit->unit.ns < (double)(LONGEST / 2);
+    return cost * (double)(limit->unit.ns + 1) < (double)(LONGEST / 2);
 }
 
 /* Ask Python's `Limit.cost`: 1, or 0 if the price does not fit, or -1 if it was refused. */
@@ -493,7 +494,7 @@ static int read_clock(PyObject *clock, int64_t *now) {
     if (number == NULL) {
         return -1;
     }
-    if (PyLong_CheckExact(number)) {
+    if (PyLong_Check(number)) {
         *now = PyLong_AsLongLongAndOverflow(number, &overflow);
         fits = !overflow && *now <= LATEST_NOW && *now >= -LATEST_NOW;
     }
@@ -506,7 +507,8 @@ static int take_asking(const State *state, LedgerFields *ledger, LimitFields *li
                        PyObject *tokens, int64_t whole, Taken *taken) {
     Instant price = {0, 0};
     int64_t now = 0;
-    /* What does not fit is left to Python before the clock is read, so that it is read once. */
+    /* What does not fit is left to Python before the clock is read, so that it is read once, unless
+     * what it says does not fit. */
     int outcome = may_fit(limit, tokens, whole) ? split_full(ledger, limit) : 0;
     if (outcome == 1) {
         outcome = read_clock(clock, &now);
@@ -565,7 +567,9 @@ static int take(const State *state, PyObject *bucket, PyObject *tokens, Taken *t
     Py_INCREF(ledger);
     Py_INCREF(limit);
     Py_INCREF(clock);
+    Py_INCREF(tokens); /* of a permit, which may be given others */
     outcome = take_asking(state, ledger, limit, clock, tokens, whole, taken);
+    Py_DECREF(tokens);
     Py_DECREF(clock);
     Py_DECREF(limit);
     Py_DECREF(ledger);
@@ -699,6 +703,7 @@ static int take_at_rest(const State *state, PyObject *keys, PyObject *key, PyObj
     }
     Py_INCREF(limit);
     Py_INCREF(clock);
+    Py_INCREF(tokens);
     /* Python is called, which may change anything. */
     outcome = may_fit(limit, tokens, whole) ? read_clock(clock, &now) : 0;
     if (outcome == 1 && !known_price(limit, tokens, whole, &price)) {
@@ -709,6 +714,7 @@ static int take_at_rest(const State *state, PyObject *keys, PyObject *key, PyObj
     } else {
         outcome = outcome == 0 ? UNSURE : FAILED;
     }
+    Py_DECREF(tokens);
     Py_DECREF(clock);
     Py_DECREF(limit);
     return outcome;
@@ -986,7 +992,9 @@ static PyObject *permit_new(const State *state, PyObject *limiter) {
         !PyType_IsSubtype(type, layout->type)) {
         return NULL;
     }
+    Py_INCREF(type); /* the collector may run */
     permit = (PermitFields *)type->tp_alloc(type, 0);
+    Py_DECREF(type);
     if (permit != NULL) {
         permit->core = state;
         permit->door = Py_NewRef(limiter);

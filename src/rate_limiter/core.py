@@ -108,11 +108,12 @@ def _note(kind: str, marks: tuple[str, ...], owner: type[T]) -> type[T]:  # prag
 
 
 def function_wrapper(python: type[T]) -> type[T]:
-    """Return a class derived from a wrapper of functions, with calls in C; itself if there is none.
+    """Return a class derived from a wrapper of functions, with calls in C.
 
-    An instance of the derived class gets its call by `set_call`.
+    An instance of it gets its call by `set_call`. Without a compiled core it is the wrapper itself,
+    and so where wrapt serves in Python: then the wrapper has a metaclass, which C cannot ask.
     """
-    return _core_module.function_wrapper(python) if compiled else python
+    return _core_module.function_wrapper(python) if compiled and type(python) is type else python
 
 
 def set_call(wrapper: object, *call: Any) -> None:  # pragma: no cover - as above

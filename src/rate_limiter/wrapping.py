@@ -18,7 +18,7 @@ import wrapt
 from .callables import UNBOUND, first_arguments
 from .calls import Arguments, Before, MakeCall, OtherArguments, call_maker, in_parts, named_as
 from .classes import wrap_class
-from .core import compiled, function_wrapper, set_call
+from .core import function_wrapper, set_call
 from .rates import shown
 
 __all__ = ["wrap"]
@@ -44,7 +44,7 @@ class _Wrapper(wrapt.FunctionWrapper[..., Any]):
         self._self_make_call = make_call
         self._self_inner: Any = None
         self._self_name: str | None = None
-        if compiled and type(self) is _TypeForFunctions:  # pragma: no cover
+        if type(self) is _TypeForFunctions is not _FunctionWrapper:  # pragma: no cover
             set_call(self, wrapped, *in_parts(wrapped, before, make_call))
         else:
             _set_slot(self, named_as(wrapped, make_call(wrapped, before)))

@@ -35,10 +35,16 @@ STEPS = [0, 1, 2, 999, 10**6, 333_333_333, 10**9, 7 * 10**9, 10**12, 10**15]  # 
 
 
 class Clock:
-    """A clock that may step back, say what is no plain integer, and do something when asked."""
+    """A clock that may step back, say what is no plain integer, and do something when asked.
+
+    It goes on when it is read, so that both cores have to read it equally often; but not where they
+    need not: what gets in the way of a call amid it, an odd key for example, is left to Python,
+    which reads it again.
+    """
 
     def __init__(self, start):
         self.instant = start
+        self.goes_on = True
         self.kind = int
         self.meddle = None
 
@@ -46,6 +52,8 @@ class Clock:
         meddle, self.meddle = self.meddle, None
         if meddle is not None:
             meddle()
+        if self.goes_on and self.kind in (int, Odd) and abs(self.instant) < 2**61:
+            self.instant += 1
         return self.kind(self.instant)
 
     def sleep(self, sleeper, until):
@@ -301,6 +309,8 @@ def outcome(world, operation):
 
 
 def attempt(world, name, *numbers):
+    quiet = world.clock.meddle is None and not world.keys.steps.JOURNAL.busy
+    world.clock.goes_on = quiet and "key" not in name and name not in KEY_OPERATIONS
     try:
         if name in KEY_OPERATIONS:
             return KEY_OPERATIONS[name](world.keys, *numbers)

@@ -61,6 +61,14 @@ def say(script, **environment):
     return run.stdout.strip()
 
 
+def test_decorate_where_wrapt_serves_in_python_lets_python_call():
+    """P46: A wrapper of wrapt's in Python has a metaclass; nothing is derived from it in C."""
+    script = "from rate_limiter import rate_limited\n"
+    script += "call = rate_limited(1, 1, block=False)(lambda: 'called')\n"
+    script += "print(call(), call.limiter.bucket.allow())"
+    assert say(script, WRAPT_DISABLE_EXTENSIONS="true") == "called False"
+
+
 @pytest.mark.parametrize("value", ["1", "yes"])
 def test_import_with_the_pure_variable_lets_python_serve(value):
     """P46: RATE_LIMITER_PURE keeps the compiled core away."""

@@ -165,6 +165,34 @@ def test_take_from_a_full_bucket_counts_from_the_instant_of_the_interpreter():
     assert before <= ledger.full_at // ledger.limit.scale - 10**9 <= after
 
 
+class Meddling(ManualClock):
+    """A clock that does something when it is read, once."""
+
+    act = staticmethod(int)
+
+    def now(self):
+        act, self.act = self.act, int
+        act()
+        return super().now()
+
+
+def test_change_a_permit_while_the_clock_is_read_takes_what_it_was_made_for():
+    """P46: A cost that nobody else has is kept for the length of the call."""
+    clock, kept = Meddling(), []
+    bucket = TokenBucket(1000, 10, clock=clock)
+    permit = RateLimiter(bucket).acquire(float("12.25"))
+
+    def change():
+        permit._tokens = 1
+        for number in range(2_000):  # until no cache has the cost any more
+            bucket.retry_after(number % 900 + 1 + number * 1e-5)
+        kept.extend(float("77.5") for _ in range(50))  # in the place of what is free
+
+    clock.act = change
+    with permit:
+        assert bucket.available_tokens == 1000 - 12.25
+
+
 class Derived(RateLimiter):
     """A limiter whose instances have a dictionary."""
 
