@@ -1,13 +1,15 @@
-"""Find what a callable runs, through partials, methods, objects and decorators."""
+"""Find what a callable runs, through partials, methods, objects and decorators.
+
+`inspect` is imported where it is needed: it takes a fifth of the time of the whole import.
+"""
 
 from __future__ import annotations
 
-import inspect
 import sys
 import typing
 from collections.abc import Awaitable, Coroutine
 from functools import partial, partialmethod, singledispatchmethod
-from types import MethodType, WrapperDescriptorType
+from types import FunctionType, MethodType, WrapperDescriptorType
 from typing import Any
 
 __all__ = [
@@ -33,7 +35,7 @@ _SELVES = {"self", "cls", "mcs", "mcls", "this"}
 def function_of(func: Any) -> Any:
     """Return the function or class that a call of `func` runs first."""
     func = _without_shells(func)
-    if inspect.isfunction(func) or inspect.isclass(func):
+    if isinstance(func, FunctionType | type):
         return func
     call = func.__class__.__call__  # not type(func), which differs for a proxy
     return func if isinstance(call, WrapperDescriptorType) else function_of(call)
@@ -70,6 +72,8 @@ def is_async(func: Any) -> bool:
 
 
 def _is_coroutine_function(func: Any) -> bool:
+    import inspect
+
     # Before 3.12, which has inspect.markcoroutinefunction, a mark of asyncio's was the way to say
     # that a plain function returns a coroutine.
     mark = getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
@@ -79,6 +83,8 @@ def _is_coroutine_function(func: Any) -> bool:
 
 def is_iterated(func: Any) -> bool:
     """Tell whether `func` is a function that makes generators or async generators."""
+    import inspect
+
     function = function_of(func)
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
@@ -121,6 +127,8 @@ def takes_self(func: Any) -> bool:
     A function does not know whether it will be in a class, so the name of its first parameter
     counts. `*args` may be for self if a class or another function has made the function.
     """
+    import inspect
+
     function, binds = function_of(func), hasattr(func.__class__, "__get__")
     if not binds or isinstance(_without_dispatch(func), _UNBINDING):
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from sys import modules as _modules
@@ -106,6 +105,8 @@ MakeCall: TypeAlias = Callable[[Any, Before], Call]
 
 def call_maker(func: Any) -> MakeCall:
     """Return what makes the limited call of `func`, and of what binding `func` gives."""
+    import inspect
+
     function = function_of(func)
     if is_async(func):
         return _awaiting
@@ -115,7 +116,7 @@ def call_maker(func: Any) -> MakeCall:
     if inspect.isasyncgenfunction(function):
         return _iterating_async
     hands_on = is_async(innermost(func)) or returns_awaitable(func)
-    return _calling_or_waiting if hands_on and not inspect.isclass(function) else _calling
+    return _calling_or_waiting if hands_on and not isinstance(function, type) else _calling
 
 
 def named_as(func: Any, call: Call) -> Call:
@@ -202,9 +203,11 @@ def _calling_or_waiting(func: Any, before: Before) -> Call:
         return func(*args, **kwargs) if wait is None else call_later(wait, args, kwargs)
 
     async def call_later(wait: Wait, args: Arguments, kwargs: Keywords) -> Any:
+        from inspect import isawaitable
+
         await wait()
         result = func(*args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
+        return await result if isawaitable(result) else result
 
     call_later = named_as(func, call_later)
     return call

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -180,8 +179,10 @@ def _name(func: Any) -> str:
 
 def _for_keys(make_bucket: Callable[..., BaseBucket], *terms: Any) -> Callable[[Any], BaseBucket]:
     """Return a function that makes the bucket of a key, and refuse a `make_bucket` without one."""
+    from inspect import signature
+
     try:
-        inspect.signature(make_bucket).bind(*terms, None)
+        signature(make_bucket).bind(*terms, None)
     except TypeError:
         raise TypeError(
             "with a key, make_bucket must take it as well: "

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from .exceptions import Label
 
 __all__ = ["Level", "Levels", "scarcest"]
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """What a bucket is like at an instant.
+class Level(NamedTuple):
+    """What a bucket is like at an instant; its values are read by name.
 
     Attributes:
         capacity: The most tokens it holds.

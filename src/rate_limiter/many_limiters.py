@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -194,8 +193,10 @@ class _Moved:
 
 def _given_a_key(make_bucket: Callable[..., Any]) -> Callable[[Any], Any]:
     """Return a function that makes the bucket of a key, whether or not `make_bucket` takes it."""
+    from inspect import signature
+
     try:
-        inspect.signature(make_bucket).bind()
+        signature(make_bucket).bind()
     except TypeError:
         return make_bucket
     except ValueError:  # written in C, it does not say

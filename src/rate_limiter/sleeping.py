@@ -10,8 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from contextlib import suppress
-from os import getpid
-from pathlib import Path
+from os import getpid, path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -228,7 +227,7 @@ def _sniffed() -> str | None:
         return None
 
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = path.dirname(__file__)  # noqa: PTH120 - pathlib would be an eighth of the whole import
 _warned: set[tuple[str, int]] = set()  # places in code, each warned of once
 
 

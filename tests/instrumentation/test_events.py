@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import pickle
 import sys
 import threading
@@ -344,6 +343,6 @@ def test_fail_in_a_bucket_is_no_refusal(heard):
 def test_keep_an_event_it_is_frozen_and_can_be_pickled():
     """An event is a value."""
     event = Event("refused", "api", 1, 2.0, "two")
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         event.kind = "waiting"
     assert pickle.loads(pickle.dumps(event)) == event  # noqa: S301 - our own

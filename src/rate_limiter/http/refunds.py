@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..admission import Tokens
@@ -38,6 +37,6 @@ def _fuller(level: Level, tokens: float) -> Level:
     """Return a level with more tokens; waiters, or a pause, keep them from being there."""
     full_in = max(level.full_in - tokens / level.tokens_per_second, 0.0)
     if level.waiting or level.paused_for:
-        return replace(level, full_in=full_in)
+        return level._replace(full_in=full_in)
     available = min(level.available_tokens + tokens, level.capacity)
-    return replace(level, available_tokens=available, full_in=full_in)
+    return level._replace(available_tokens=available, full_in=full_in)
