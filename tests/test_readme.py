@@ -16,5 +16,5 @@ def test_list_every_example_in_readme():
 
 
 def test_keep_readme_short():
-    """The README stays under 250 lines."""
-    assert len(README.splitlines()) < 250
+    """The README stays under 260 lines."""
+    assert len(README.splitlines()) < 260

@@ -1,4 +1,4 @@
-"""Run every torture run at full size; exit non-zero if one fails."""
+"""Run every torture run at full size, of `injection.py` a part; exit non-zero if one fails."""
 
 from __future__ import annotations
 
