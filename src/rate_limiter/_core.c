@@ -651,7 +651,7 @@ static int add_at_rest(const Layout *layout, PyObject *keys, PyObject *key, Unit
     return ADDED;
 }
 
-/* The two lines of `KeysAtRest.take`. REFUSED says only that this did not do. */
+/* The two lines of `KeysAtRest.take`. REFUSED means: use the slow path. */
 static int decide_at_rest(const State *state, PyObject *keys, PyObject *key,
                           const LimitFields *limit, Instant price, int64_t ns) {
     const Layout *layout = &state->layouts[RESTING];

@@ -31,9 +31,9 @@ Call: TypeAlias = Callable[..., Any]
 Wait: TypeAlias = Callable[[], Awaitable[object]]
 """A function that returns something to await."""
 ByKey: TypeAlias = tuple[Callable[..., Any], Any, Any, Callable[[Any, bool, bool], None]]
-"""What tells the key of a call, a mapping to look it up in, what to take there, and a function that
-does all but the first for a key; it is told whether the key may be at rest, and whether its bucket
-has refused."""
+"""How a call pays for its key: what gets the call's arguments and returns the key, the limiters of
+all keys, the tokens, and the slow path, `pay(key, at_rest, asked)`. It is told whether to try the
+key at rest, and whether its bucket has been asked already and did not have the tokens."""
 
 
 class Before(Protocol):

@@ -76,7 +76,7 @@ class IdleKeys(KeyTable[B_co], Generic[B_co]):
             return [entry for first in entries for entry in chain(first)]
 
     def _note(self, key: Any, now: int) -> None:
-        """Have a key that was added among those to drop, while it is crowded."""
+        """Put a key that was added into the queue of those to drop, if there is one."""
         if not self._queue:
             return
         if 2 * self._keys.count < self._max_keys or len(self._queue) > 2 * self._max_keys:

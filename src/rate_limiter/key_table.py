@@ -68,7 +68,7 @@ class KeyTable(ManyLimiters[RateLimiter[B_co]], Generic[B_co]):
 
         Returns:
             The key that is at rest and equals this one, if there is one, and otherwise this one;
-            and keys at rest that have its hash and have been found to be others.
+            and, unless it is plain, the keys at rest that have its hash.
         """
         rest = self._keys
         others = [] if is_plain(key) or not rest.full_at else rest.of_hash(hash(key))

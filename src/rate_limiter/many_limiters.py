@@ -104,7 +104,7 @@ class ManyLimiters(Generic[V_co]):
         return len(self._entries)
 
     def _take_at_rest(self, key: Any, tokens: Tokens) -> bool:
-        """Take tokens of a key without its limiter; False says only that this did not do."""
+        """Take tokens of a key without its limiter. False: use the slow path, with the limiter."""
         return False
 
     def _make_limiter(self, key: Any, bucket: Any = None) -> RateLimiter[Any]:
@@ -173,7 +173,7 @@ class _Moved:
 
     @contextmanager
     def _as_before(self) -> Generator[None]:
-        """Have all of them back on their own clocks for a while."""
+        """Put all of them back on their own clocks for the length of a with-block."""
         alive = [bucket for reference, _ in self._moved if (bucket := reference()) is not None]
         here = [(bucket, bucket._core._placed()) for bucket in alive]
         self.move_back()

@@ -40,7 +40,7 @@ class Metrics(ABC):
         self.add_waiting(limiter, 1)
         try:
             yield
-        except BackendError:  # whoever decides instead tells how long it was
+        except BackendError:  # the fallback decides instead, and tells how long it was
             raise
         except BaseException:
             self.observe_wait(limiter, perf_counter() - begin)

@@ -66,7 +66,7 @@ class KeysAtRest:
         off while a step is under way (P18, P19).
 
         Returns:
-            `TAKEN` or `ADDED`, or 0, which says only that this did not do.
+            `TAKEN` or `ADDED`. 0: use the slow path; it does not mean that the tokens are missing.
         """
         limit = self.limit
         if limit is None or gettrace() is not None or not (type(key) in _PLAIN or is_plain(key)):
@@ -102,16 +102,17 @@ class KeysAtRest:
         return max(-(-full_at // self.limit.scale) - now, 0)
 
     def wake(self, key: Hashable, ledger: Ledger) -> list[Write]:
-        """Return the writes by which the ledger of a new bucket goes on for a key at rest."""
+        """Return the writes that hand a key at rest over to the ledger of its new bucket."""
         return [
             (setattr, (ledger, "full_at", self.full_at[key])),
             (remove, (self.full_at, key, None)),
         ]
 
     def lay(self, key: Hashable, ledger: Ledger) -> list[Write] | None:
-        """Return the writes by which a key is at rest again; None if its bucket is not only time.
+        """Return the writes that put a key at rest again; None if its bucket has to stay.
 
-        It is more than that while somebody waits, while a pause is on, and with a limit of its own.
+        It has to while somebody waits, while a pause is on, and with a limit of its own: of a key
+        at rest nothing is kept but an instant.
         """
         if self.limit is None or ledger.fast is not self.limit:
             return None

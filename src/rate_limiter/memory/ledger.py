@@ -186,9 +186,9 @@ class FastPath:
 
     @twin("allow")
     def _take_quickly(self, tokens: Tokens = 1) -> bool:
-        """Do as `allow`, without ever asking in a step: False says only that this did not do.
+        """Do as `allow`, by the fast path alone: what a decorated function tries first.
 
-        It is what a decorated function tries first, in as little time as `allow` takes.
+        False: use the slow path; it does not mean that the tokens are missing.
         """
         ledger = self._ledger
         if (limit := ledger.fast) is not None and gettrace() is None:
