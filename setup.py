@@ -30,4 +30,6 @@ CORE = Extension(
     optional=WANTED != "required",
 )
 
+if WANTED == "required" and not SUPPORTED:
+    raise SystemExit("RATE_LIMITER_CORE=required, but this interpreter cannot have a compiled core")
 setup(ext_modules=[CORE] if SUPPORTED and WANTED != "none" else [])
