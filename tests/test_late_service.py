@@ -1,11 +1,16 @@
 """Callers are charged as of when they leave, whenever anybody looks, and wake when they must."""
 
 import asyncio
+import threading
+from fractions import Fraction
 
 import pytest
 
+from each import each
 from rate_limiter import BucketGroup, RateLimiter, TokenBucket
 from rate_limiter.testing import ManualClock
+
+TICK = Fraction(1, 10**9)  # a nanosecond
 
 
 class CountingClock(ManualClock):
@@ -137,6 +142,72 @@ def test_serve_more_than_one_step_can_wakes_who_has_moved_up(clock):
         assert [task.done() for task in sleepers] == [True, True]
 
     asyncio.run(main())
+
+
+# Who reserves what in empty buckets, who waits behind that for a token, what it is settled to, and
+# when the one who waits leaves: without the change at 6 s, in the bucket `b` alone at 5 s.
+SETTLED = [
+    ("a", 5, "a", 4, 5),
+    ("a", 5, "a", 1, 2),
+    ("a", 5, "a", 0, 1),
+    ("a", 5, "a", 8, 9),
+    ("ab", {"a": 5, "b": 5}, "ab", {"a": 1, "b": 2}, 3),
+    ("ab", {"a": 5, "b": 5}, "ab", {"a": 8, "b": 1}, 9),
+    ("ab", {"a": 5, "b": 1}, "ab", {"a": 1}, 2),
+    ("ab", {"a": 5, "b": 1}, "ab", {"a": 8}, 9),
+    ("ab", {"a": 5, "b": 1}, "a", {"a": 1}, 2),
+    ("ab", {"a": 5, "b": 1}, "b", {"a": 1}, 2),
+    ("ab", {"a": 5, "b": 1}, "b", {"a": 8}, 8),
+    ("ab", {"a": 5, "b": 1}, "b", {"b": 7}, 8),
+]
+
+
+def reserve_in(clock, names, tokens):
+    """Return a reservation in two empty buckets or one of them, and these and their group."""
+    a, b = (make(clock, initial_tokens=0) for _ in range(2))
+    buckets = {"a": a, "b": b, "ab": BucketGroup(a=a, b=b)}
+    return buckets[names].reserve(tokens), buckets
+
+
+@each(("reserves", "reserved", "waits", "settled", "leaves"), SETTLED)
+def test_settle_a_reservation_moves_the_task_that_sleeps_behind_it(
+    reserves, reserved, waits, settled, leaves
+):
+    """P9: A task behind a reservation leaves when what that costs by now has come in."""
+
+    async def main():
+        clock = ManualClock()
+        held, buckets = reserve_in(clock, reserves, reserved)
+        task = asyncio.create_task(buckets[waits].wait_async())
+        await turns()
+        held.settle(settled)
+        await turns()
+        clock.advance(leaves - TICK)
+        await turns()
+        assert not task.done()
+        clock.advance(TICK)
+        await turns()
+        assert task.done()
+
+    asyncio.run(main())
+
+
+@each(("reserves", "reserved", "waits", "settled", "leaves"), SETTLED)
+def test_settle_a_reservation_moves_the_thread_that_sleeps_behind_it(
+    reserves, reserved, waits, settled, leaves
+):
+    """P9: A thread behind a reservation does the same."""
+    clock, left = ManualClock(), threading.Event()
+    held, buckets = reserve_in(clock, reserves, reserved)
+    call = threading.Thread(target=lambda: (buckets[waits].wait(), left.set()), daemon=True)
+    call.start()
+    clock.wait_for_sleepers()
+    held.settle(settled)
+    clock.advance(leaves - TICK)
+    assert not left.is_set()
+    clock.advance(TICK)
+    assert left.wait(5)
+    call.join(5)
 
 
 @pytest.mark.parametrize(
