@@ -126,6 +126,16 @@ def test_settle_waiting_changes_its_due_time_and_the_next(bucket, actual, delays
     assert [waiting.delay, behind.delay] == delays
 
 
+@pytest.mark.parametrize(("actual", "left"), [(27, 0), (12, 0), (10, 0), (4, 6), (1, 9), (0, 10)])
+def test_settle_head_that_outgrew_bucket_loses_what_overflows(bucket, clock, actual, left):
+    """P1, P9: What came in beyond the capacity is not there for others once the head needs less."""
+    bucket.allow(10)
+    head = bucket.reserve(30)
+    clock.advance(14)
+    head.settle(actual)
+    assert (head.delay, bucket.available_tokens) == (0, left)
+
+
 @pytest.mark.parametrize(("actual", "delay"), [(4, 2), (10, 5), (2, 1), (0, 0)])
 def test_settle_granted_moves_line_behind(bucket, actual, delay):
     """P9: Debt is waited out by the line, and what is given back moves it up."""
