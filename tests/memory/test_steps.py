@@ -23,9 +23,9 @@ def clock():
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Count the writes of each step, and whom it serves."""
-    seen = {"writes": [], "served": []}
-    one_step, serve_one = transaction._step, serving.serve_one
+    """Count the writes of each step, whom it serves, and the drafts that are made."""
+    seen = {"writes": [], "served": [], "drafts": 0}
+    one_step, serve_one, begin_draft = transaction._step, serving.serve_one, Draft.__init__
 
     def counting_step(compute, args, inside):
         def counting(*args):
@@ -41,13 +41,50 @@ def counted(monkeypatch):
         seen["served"][-1] += 1
         serve_one(*args)
 
+    def counting_begin_draft(draft):
+        seen["drafts"] += 1
+        begin_draft(draft)
+
     monkeypatch.setattr(transaction, "_step", counting_step)
     monkeypatch.setattr(serving, "serve_one", counting_serve_one)
+    monkeypatch.setattr(Draft, "__init__", counting_begin_draft)
     return seen
 
 
 def make(clock, capacity=10, rate=2, **options):
     return TokenBucket(capacity, rate, clock=clock, **options)
+
+
+class EarlyClock(ManualClock):
+    """Each sleep on it ends after half of what is left, but for the last nanosecond."""
+
+    def sleep(self, sleeper, until):
+        self.advance(Fraction(-(-(until - self.now()) // 2), 10**9))
+
+    async def sleep_async(self, sleeper, until):
+        self.sleep(sleeper, until)
+
+
+WAITS = {
+    "thread": lambda bucket: bucket.wait(),
+    "task": lambda bucket: asyncio.run(bucket.wait_async()),
+}
+
+
+@pytest.mark.parametrize("who", WAITS)
+@pytest.mark.parametrize(("early", "looks"), [(False, 1), (True, 29)])
+def test_wait_alone_takes_a_step_to_stand_and_one_for_each_look(counted, who, early, looks):
+    """P38: Who is alone in the line of one bucket, as most are, makes no draft of the state."""
+    clock = EarlyClock() if early else ManualClock(auto_advance=True)
+    bucket = make(clock, initial_tokens=0)
+    assert not bucket.allow()  # this is what a wait asks first, in a step where a tracer looks on
+    asked = len(counted["writes"]), counted["drafts"]
+
+    WAITS[who](bucket)
+
+    steps_and_drafts = len(counted["writes"]), counted["drafts"]
+    assert steps_and_drafts == (2 * asked[0] + 1 + looks, 2 * asked[1])
+    assert max(counted["writes"]) <= 6
 
 
 LATE = {
