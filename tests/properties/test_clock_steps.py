@@ -120,3 +120,19 @@ def test_follow_the_rule_whatever_the_clock_does(capacity, rate, calls):
             assert bucket.retry_after(cost) == float(rule.due(cost) - rule.now)
         level = 0 if closed else max(rule.capacity - max(rule.base - rule.now, 0) * rule.rate, 0)
         assert bucket.available_tokens == float(level)
+
+
+def test_step_back_under_a_line_tells_all_of_it_when_they_leave():
+    """P6, P12: Nobody leaves before what changed last, and what overflows until then is lost."""
+    clock = ManualClock(start=START)
+    bucket = TokenBucket(10, 1, initial_tokens=0, clock=clock)
+    first, second = bucket.reserve(10), bucket.reserve(10)
+    clock.advance(5)
+    bucket.refund(1)
+    clock.advance(-100)
+    bucket.refund(200)
+    told = first.delay, second.delay, bucket.retry_after(1), bucket.level.full_in
+    assert told == (100, 110, 111, 120)
+    clock.advance(100)
+    told = first.delay, second.delay, bucket.retry_after(1), bucket.level.full_in
+    assert told == (0, 10, 11, 20)

@@ -137,17 +137,6 @@ class Model:
         dues = self.fork().serve(until=math.inf)
         return {number: float(due - self.now) for number, due in dues.items()}
 
-    def overflows(self, name):
-        """Whether a line that nobody else stands in waits for its `left` while tokens are lost.
-
-        It does after a change that came once the clock had stepped back. Those behind its head are
-        told the time at which they would leave if no token was, so what they are told is left open.
-        """
-        lined = [claim for claim in self.queue if name in claim.costs]
-        if not lined or any(len(claim.costs) > 1 for claim in lined):
-            return False
-        return self.base(name) < self.left[name] - self.beyond(name, lined[0].costs[name])
-
     def end_pause(self, name):
         if self.closed[name] <= self.now:
             self.full[name], self.closed[name] = self.base(name), NEVER
@@ -228,10 +217,6 @@ class LineMachine(RuleBasedStateMachine):
         """Tell whether the model says what settling a claim does."""
         return True
 
-    def left_open(self):
-        """Tell whether there is a line whose delays the model does not say."""
-        return any(self.model.overflows(name) for name in self.single)
-
     def tokens(self, costs):
         return costs if len(costs) > 1 else next(iter(costs.values()))
 
@@ -254,7 +239,7 @@ class LineMachine(RuleBasedStateMachine):
     def reserve_too_soon(self, pick):
         bucket, costs = self.choose(pick)
         delay = self.delay_of(costs)
-        if delay and not self.left_open():
+        if delay:
             with pytest.raises(RateLimitExceeded) as caught:
                 bucket.reserve(self.tokens(costs), timeout=delay - 0.25)
             assert caught.value.retry_after == delay
@@ -264,8 +249,7 @@ class LineMachine(RuleBasedStateMachine):
         bucket, costs = self.choose(pick)
         fits = all(cost <= self.model.capacity[name] for name, cost in costs.items())
         delay = self.delay_of(costs)
-        told = bucket.retry_after(self.tokens(costs))
-        assert told == (delay if fits else math.inf) or self.left_open()
+        assert bucket.retry_after(self.tokens(costs)) == (delay if fits else float("inf"))
         taken = bucket.allow(self.tokens(costs))
         assert taken == (fits and delay == 0)
         for name, cost in costs.items() if taken else ():
@@ -349,8 +333,7 @@ class LineMachine(RuleBasedStateMachine):
     def serve_when_the_model_does(self):
         delays = self.model.delays() if hasattr(self, "model") else {}
         for claim, reservation in getattr(self, "live", ()):
-            told = reservation.delay
-            assert told == delays.get(claim.number, 0.0) or self.left_open()
+            assert reservation.delay == delays.get(claim.number, 0.0)
 
     @rule()
     def hold_what_the_model_does(self):

@@ -8,6 +8,7 @@ from ..clock import seconds
 from ..level import Level
 from ..units import Limit, units_of
 from .ledger import Ledger
+from .planning import base_in_line
 from .sums import total
 
 __all__ = ["Snapshot", "full_in", "level_of", "snapshot", "unpaused"]
@@ -18,7 +19,7 @@ class Snapshot(NamedTuple):
 
     Attributes:
         limit: The limit.
-        base: When it is full, in units, without the prices of the waiters.
+        base: What the head of the line counts from, in units: when it is full without the waiters.
         closed_until: The end of a pause in nanoseconds, or None.
         waiting: How many callers wait.
         booked: The sum of their prices, in units.
@@ -43,7 +44,8 @@ def snapshot(draft: dict[Any, Any], ledger: Ledger) -> Snapshot:
         return Snapshot(work.limit, work.base, work.closed_until, 0, 0)
     line = draft.get(work.line, work.line)
     booked = units_of(total(line.nodes, line.size), work.limit)
-    return Snapshot(work.limit, work.base, work.closed_until, line.waiting, booked)
+    base = base_in_line(draft, ledger)
+    return Snapshot(work.limit, base, work.closed_until, line.waiting, booked)
 
 
 def full_in(shot: Snapshot, now: int) -> int:

@@ -167,7 +167,7 @@ def line_of_one(place: Place, now: int) -> Line:
     return line
 
 
-def head_price(draft: Draft, ledger: Ledger) -> int:
+def head_price(draft: dict[Any, Any], ledger: Ledger) -> int:
     """Return the price of the head of a line in units; 0 if nobody waits."""
     ledger = draft.get(ledger, ledger)
     if ledger.line is None:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from ..units import units_of
 from .draft import Draft, Table
 from .ledger import Ledger
-from .line import Line, Place, Waiter
+from .line import Line, Place, Waiter, head_price
 from .sums import total
 
 __all__ = [
     "Plan",
     "Tail",
+    "base_in_line",
     "drop_plan",
     "due_at_head",
     "due_of",
@@ -72,11 +73,22 @@ def due_of(draft: Draft, waiter: Waiter) -> int:
     line = draft.get(ledger.line, ledger.line)
     if not line.joint:
         price = units_of(total(line.nodes, place.number), ledger.limit)
-        return ledger.due(ledger.base, price, line.left)
+        return ledger.due(base_in_line(draft, place.ledger), price, line.left)
     if all(first_place(draft, place.ledger) is place for place in places):
         return due_at_head(draft, waiter)
     due: int = _plan_of(draft, place.ledger).dues[waiter]
     return due
+
+
+def base_in_line(draft: dict[Any, Any], ledger: Ledger) -> int:
+    """Return what the head of a line counts from: what overflows before it may leave is lost.
+
+    That is more than the ledger's base only after the clock has stepped back.
+    """
+    work = draft.get(ledger, ledger)
+    left = draft.get(work.line, work.line).left
+    base: int = max(work.base, work.floor(left, head_price(draft, ledger)))
+    return base
 
 
 def first_place(draft: Draft, ledger: Ledger) -> Place | None:
@@ -131,7 +143,7 @@ def tail_of(draft: Draft, ledger: Ledger, now: int) -> Tail:
     line = draft.get(work.line, work.line)
     if not line.joint:
         ahead = units_of(total(line.nodes, line.size), work.limit)
-        return work.base + ahead, max(line.left, now)
+        return base_in_line(draft, ledger) + ahead, max(line.left, now)
     base, last = _plan_of(draft, ledger).tails[ledger]
     return base, max(last, now)
 
