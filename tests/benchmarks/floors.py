@@ -16,7 +16,7 @@ from calls import NEVER, PLENTY, nothing_for, with_new_keys
 from canned import Canned
 from everybody.outside import in_child, told_in_child
 from everybody.rows import crowd
-from measuring import Measure, Pair, compare, statement
+from measuring import Measure, Pair, Sample, by_turns, compare, statement
 from requests import PreparedRequest, Request, Response
 from table import Figure
 from threads import THREADS, together
@@ -28,9 +28,6 @@ SECONDS = 0.1  # that threads wait
 TASKS, FAST = 10_000, 100_000  # tasks at a limit, and its rate
 EVERY = 20  # rounds of calls take as long as one of anything else
 UNITS = {"µs": 1e6, "ms": 1e3}
-
-Sample = Callable[[], float]
-"""Measures once, in seconds."""
 
 
 class BareLedger:
@@ -89,17 +86,16 @@ def floors(rounds: int) -> Iterator[Figure]:
         for number in (1, THREADS):
             label = f"processor of a wait {crowd(rate, number)} / of a sleep"
             pair = waiting(rate, number), sleeping(rate, number)
-            yield by_turns(label, few, pair)
+            yield over_floor(label, few, pair)
     label = f"processor of each of {TASKS:,} tasks that wait / that sleep"
-    yield by_turns(label, few, (tasks_waiting, tasks_sleeping))
+    yield over_floor(label, few, (tasks_waiting, tasks_sleeping))
     pair = importing("rate_limiter"), importing(*others())
-    yield by_turns("processor of the import / of what it imports", few, pair, "ms")
+    yield over_floor("processor of the import / of what it imports", few, pair, "ms")
 
 
-def by_turns(label: str, rounds: int, pair: tuple[Sample, Sample], unit: str = "µs") -> Figure:
+def over_floor(label: str, rounds: int, pair: tuple[Sample, Sample], unit: str = "µs") -> Figure:
     """Compare a sample with its floor, each taken as often as the other."""
-    mine, floor = pair
-    took = [(mine(), floor()) for _ in range(rounds)]
+    took = by_turns(*pair, rounds)
     one, another = (median(each) * UNITS[unit] for each in zip(*took, strict=True))
     ratio = median(first / second for first, second in took)
     return Figure(label, ratio, detail=f"{one:.3g} / {another:.3g} {unit}")

@@ -18,11 +18,13 @@ from timeit import Timer
 from table import Figure
 
 SLOT = 0.001  # seconds that a call is repeated for in a round
-TRIAL = 50  # repetitions that tell how many fit
+TRIAL, TRIALS = 50, 5  # repetitions that tell how many fit, and how often they are tried
 NANO = 1e9
 
 Measure = Callable[[int], float]
 """Takes how often to repeat a call, and returns the seconds that it took."""
+Sample = Callable[[], float]
+"""Measures once, in seconds."""
 
 
 @dataclass
@@ -86,6 +88,15 @@ def compare(pairs: Sequence[Pair], rounds: int) -> Iterator[Figure]:
     yield from (pair.figure() for pair in pairs)
 
 
+def by_turns(mine: Sample, other: Sample, rounds: int) -> list[tuple[float, float]]:
+    """Take two samples several times, one right after the other and in either order by turns."""
+    took = []
+    for turn in range(rounds):
+        first, second = (sample() for sample in ((other, mine) if turn % 2 else (mine, other)))
+        took.append((second, first) if turn % 2 else (first, second))
+    return took
+
+
 def one_round(pair: Pair, mine: int, reference: int, *, swapped: bool) -> tuple[float, float]:
     """Return the seconds that one call of each took."""
     if swapped:
@@ -97,4 +108,4 @@ def one_round(pair: Pair, mine: int, reference: int, *, swapped: bool) -> tuple[
 def repetitions(measure: Measure) -> int:
     """Return how often to repeat a call in a round; this also warms it up."""
     measure(TRIAL)
-    return max(TRIAL, int(TRIAL * SLOT / measure(TRIAL)))
+    return max(TRIAL, int(TRIAL * SLOT / min(measure(TRIAL) for _ in range(TRIALS))))

@@ -7,7 +7,7 @@ from statistics import median
 from threading import Barrier, Thread
 from time import perf_counter
 
-from measuring import NANO, Measure, repetitions, statement
+from measuring import NANO, Measure, Sample, by_turns, repetitions, statement
 from reference import ReferenceBucket
 from table import Figure, aim
 
@@ -38,7 +38,7 @@ def together(run: Callable[[], object], threads: int = THREADS) -> float:
     return perf_counter() - began[0]
 
 
-def share_of_threads(measure: Measure) -> Callable[[], float]:
+def share_of_threads(measure: Measure) -> Sample:
     """Return what measures the seconds for each of the calls that all threads make at once."""
     number = repetitions(measure) * LONG
     return lambda: together(lambda: measure(number)) / (number * THREADS)
@@ -50,7 +50,7 @@ def threads(rounds: int) -> Iterator[Figure]:
         share_of_threads(statement("f()", f=make(PLENTY, 1).allow))
         for make in (TokenBucket, ReferenceBucket)
     )
-    took = [(mine(), reference()) for _ in range(max(1, rounds // EVERY))]
+    took = by_turns(mine, reference, max(1, rounds // EVERY))
     ratio = median(another / one for one, another in took)
     detail = "{:,.0f} / {:,.0f} ns".format(
         *(median(each) * NANO for each in zip(*took, strict=True))
