@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from rate_limiter import __version__, compiled
 
 __all__ = ["everybody"]
 
+CPUINFO = Path("/proc/cpuinfo")
 STORES = "stores"  # the part that a server is started for
 SECTIONS = ("everybody", "headlines")  # of pages: all of it, and the rows that matter most
 
@@ -68,11 +70,18 @@ def paragraphs(parts: Sequence[str], rounds: int, measured: list[Measured]) -> I
         yield listed("Skipped, for they cannot be imported:", skipped)
 
 
+def processor() -> str:
+    """Return the name of the processor, after a word; nothing where Linux does not tell."""
+    told = CPUINFO.read_text() if CPUINFO.exists() else ""
+    name = re.search(r"^model name\s*: (.+)$", told, re.MULTILINE)
+    return f" of {name[1]}" if name else ""
+
+
 def setting(there: Sequence[Contender], rounds: int) -> str:
     """Say when, where and with which versions it is measured, and which of its ways each goes."""
     today = datetime.now(UTC).date()
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    machine = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores"
+    machine = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores{processor()}"
     core = "the compiled core" if compiled else "the core in Python"
     ways = [
         f"{each.name} {__version__ if each is THIS else version_of(each.name)}".strip()
