@@ -210,6 +210,13 @@ def test_duplicate_a_permit_raises(bucket, duplicate):
 
 
 @pytest.mark.parametrize("duplicate", DUPLICATES)
+def test_duplicate_a_reservation_raises(bucket, duplicate):
+    """P21: So would a copy of a reservation."""
+    with pytest.raises(TypeError, match="reservation cannot be pickled or copied"):
+        duplicate(bucket.reserve())
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATES)
 def test_duplicate_a_keyed_limiter_raises(duplicate):
     """P21: A copy would be a second limit for each key."""
     with pytest.raises(TypeError, match="KeyedRateLimiter cannot be pickled or copied"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 from .admission import Tokens
 from .base_bucket import BaseBucket
@@ -136,8 +136,8 @@ class Bucket(BaseBucket):
         """What the bucket is like right now; of a group, the scarcest of each value."""
 
 
-class Reservation(ABC):
-    """Tokens taken now for a later use; made by `reserve`."""
+class _TakenAhead(ABC):
+    """What every reservation has in common."""
 
     __slots__ = ()
 
@@ -145,6 +145,17 @@ class Reservation(ABC):
     @abstractmethod
     def delay(self) -> float:
         """How long until the tokens may be used, in seconds; 0.0 means now."""
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            "a reservation cannot be pickled or copied: the copy would be of the same tokens"
+        )
+
+
+class Reservation(_TakenAhead):
+    """Tokens taken now for a later use; made by `reserve`."""
+
+    __slots__ = ()
 
     @abstractmethod
     def cancel(self) -> None:
@@ -225,15 +236,10 @@ class AsyncBucket(BaseBucket):
         """What the bucket is like right now: `await bucket.level`; see `Bucket.level`."""
 
 
-class AsyncReservation(ABC):
+class AsyncReservation(_TakenAhead):
     """Tokens taken now for a later use; made by `AsyncBucket.reserve`."""
 
     __slots__ = ()
-
-    @property
-    @abstractmethod
-    def delay(self) -> float:
-        """How long until the tokens may be used, in seconds; 0.0 means now."""
 
     @abstractmethod
     async def cancel(self) -> None:
