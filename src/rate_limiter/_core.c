@@ -416,6 +416,7 @@ static inline int charge(LedgerFields *ledger, const LimitFields *limit, Instant
 static int ledger_traverse(PyObject *self, visitproc visit, void *arg) {
     LedgerFields *ledger = (LedgerFields *)self;
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(ledger->exact); /* an integer, unless somebody else has written it */
     Py_VISIT(ledger->closed_until);
     Py_VISIT(ledger->fast);
     Py_VISIT(ledger->limit);
@@ -425,6 +426,7 @@ static int ledger_traverse(PyObject *self, visitproc visit, void *arg) {
 
 static int ledger_clear(PyObject *self) {
     LedgerFields *ledger = (LedgerFields *)self;
+    Py_CLEAR(ledger->exact);
     Py_CLEAR(ledger->closed_until);
     Py_CLEAR(ledger->fast);
     Py_CLEAR(ledger->limit);
@@ -435,7 +437,6 @@ static int ledger_clear(PyObject *self) {
 static void ledger_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
     (void)ledger_clear(self);
-    Py_CLEAR(((LedgerFields *)self)->exact);
     free_instance(self);
 }
 

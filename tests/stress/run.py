@@ -15,7 +15,7 @@ RUNS = [
     "injection.py --share 29",
     "both_cores.py --steps 1000000",
     "both_cores.py --steps 200000 --sanitized",
-    "leaks.py --rounds 8",
+    "leaks.py",
     "fork.py --forks 500 --threads 4",
     "key_flood.py --keys 5000000 --per-second 50000",
     "sqlite_kills.py --seconds 300 --processes 8",
