@@ -55,6 +55,11 @@ def code_as_code(_app, _what, _name, _obj, _options, lines):
     lines[:] = marked
 
 
+def leave_fields_out(_app, _what, _name, obj, _skip, _options):
+    """Leave out the fields of a named tuple, which the docstring of the class has as attributes."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def _outer(lines):
     """Tell whether the last line that is not blank is not indented."""
     told = [line for line in lines if line.strip()]
@@ -71,3 +76,4 @@ def setup(app):
     """Mark examples before Napoleon reads the sections, and mend links before they are followed."""
     app.connect("source-read", link_within)
     app.connect("autodoc-process-docstring", code_as_code, priority=400)
+    app.connect("autodoc-skip-member", leave_fields_out)

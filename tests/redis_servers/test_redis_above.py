@@ -346,7 +346,10 @@ def test_group_of_other_kinds_twice_or_of_other_clients_is_refused(
 def test_copy_or_pickle_is_refused_and_says_what_to_do(world, bucket):
     """P21: A bucket is shared by its name; a copy of the object would be of no use."""
     group, held = BucketGroup(bucket), world.run(bucket.reserve())
-    for live in (bucket, group, held, RateLimiter(bucket), RateLimiter(group)):
+    for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="a reservation cannot be pickled or copied"):
+            duplicate(held)
+    for live in (bucket, group, RateLimiter(bucket), RateLimiter(group)):
         for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
             if duplicate is copy.copy and live not in (bucket, group):
                 continue  # another handle to the same bucket
