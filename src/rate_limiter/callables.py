@@ -21,6 +21,7 @@ __all__ = [
     "is_iterated",
     "name_of",
     "returns_awaitable",
+    "takes",
     "takes_self",
 ]
 
@@ -119,6 +120,19 @@ def _without_dispatch(func: Any) -> Any:
     while type(func) is partialmethod or type(func) is singledispatchmethod:
         func = func.func
     return func
+
+
+def takes(func: Any, *args: Any) -> bool:
+    """Tell whether `func` can be called with these arguments; True if it does not say."""
+    import inspect
+
+    try:
+        inspect.signature(func).bind(*args)
+    except TypeError:
+        return False
+    except ValueError:  # written in C
+        return True
+    return True
 
 
 def takes_self(func: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from .admission import Tokens
 from .base_bucket import BaseBucket
-from .callables import name_of, takes_self
+from .callables import name_of, takes, takes_self
 from .charges import Cost, charging
 from .clock import Clock
 from .instances import InstanceRateLimiter, per_instance
@@ -179,15 +179,9 @@ def _name(func: Any) -> str:
 
 def _for_keys(make_bucket: Callable[..., BaseBucket], *terms: Any) -> Callable[[Any], BaseBucket]:
     """Return a function that makes the bucket of a key, and refuse a `make_bucket` without one."""
-    from inspect import signature
-
-    try:
-        signature(make_bucket).bind(*terms, None)
-    except TypeError:
+    if not takes(make_bucket, *terms, None):
         raise TypeError(
             "with a key, make_bucket must take it as well: "
             "make_bucket(capacity, tokens_per_second, key)"
-        ) from None
-    except ValueError:  # written in C, it does not say
-        pass
+        )
     return lambda key: make_bucket(*terms, key)

@@ -12,7 +12,7 @@ from .absent import Absent
 from .admission import Tokens
 from .base_bucket import BaseBucket
 from .bucket_group import BucketGroup
-from .callables import is_async
+from .callables import is_async, takes
 from .clock import Clock
 from .limiter import RateLimiter, check_policy, shown_policy
 from .rates import Number, parse_rates, shown
@@ -193,15 +193,7 @@ class _Moved:
 
 def _given_a_key(make_bucket: Callable[..., Any]) -> Callable[[Any], Any]:
     """Return a function that makes the bucket of a key, whether or not `make_bucket` takes it."""
-    from inspect import signature
-
-    try:
-        signature(make_bucket).bind()
-    except TypeError:
-        return make_bucket
-    except ValueError:  # written in C, it does not say
-        pass
-    return partial(_make_for_any, make_bucket)
+    return partial(_make_for_any, make_bucket) if takes(make_bucket) else make_bucket
 
 
 def _make_for_any(make_bucket: Callable[[], Any], _: Any) -> Any:
