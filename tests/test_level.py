@@ -77,7 +77,7 @@ def test_read_level_gives_a_value_that_stays(clock):
     bucket.allow(4)
 
     assert before == level(10.0, full_in=0.0)
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="can't set attribute"):
         before.waiting = 5
 
 

@@ -343,6 +343,6 @@ def test_fail_in_a_bucket_is_no_refusal(heard):
 def test_keep_an_event_it_is_frozen_and_can_be_pickled():
     """An event is a value."""
     event = Event("refused", "api", 1, 2.0, "two")
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="can't set attribute"):
         event.kind = "waiting"
     assert pickle.loads(pickle.dumps(event)) == event  # noqa: S301 - our own
