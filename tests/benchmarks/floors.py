@@ -14,7 +14,8 @@ from types import ModuleType
 
 from calls import NEVER, PLENTY, nothing_for, with_new_keys
 from canned import Canned
-from everybody.outside import in_child, told_in_child
+from everybody.outside import import_of, told_in_child
+from everybody.row import UNITS
 from everybody.rows import crowd
 from measuring import Measure, Pair, Sample, by_turns, compare, statement
 from requests import PreparedRequest, Request, Response
@@ -27,7 +28,6 @@ from rate_limiter.http.requests import RateLimitAdapter
 SECONDS = 0.1  # that threads wait
 TASKS, FAST = 10_000, 100_000  # tasks at a limit, and its rate
 EVERY = 20  # rounds of calls take as long as one of anything else
-UNITS = {"µs": 1e6, "ms": 1e3}
 
 
 class BareLedger:
@@ -89,7 +89,7 @@ def floors(rounds: int) -> Iterator[Figure]:
             yield over_floor(label, few, pair)
     label = f"processor of each of {TASKS:,} tasks that wait / that sleep"
     yield over_floor(label, few, (tasks_waiting, tasks_sleeping))
-    pair = importing("rate_limiter"), importing(*others())
+    pair = import_of("rate_limiter"), import_of(*others())
     yield over_floor("processor of the import / of what it imports", few, pair, "ms")
 
 
@@ -179,9 +179,3 @@ def others() -> list[str]:
     code = "before = set(sys.modules); import rate_limiter; "
     code += "print(*[name for name in sys.modules if name not in before])"
     return [name for name in told_in_child(code).split() if not name.startswith("rate_limiter")]
-
-
-def importing(*names: str) -> Sample:
-    """Return what measures the processor's seconds of imports in a new interpreter."""
-    code = f"from time import process_time as now; b = now(); import {', '.join(names)}"
-    return lambda: in_child(f"{code}; print(now() - b)")

@@ -24,7 +24,7 @@ NANO = 1e9
 Measure = Callable[[int], float]
 """Takes how often to repeat a call, and returns the seconds that it took."""
 Sample = Callable[[], float]
-"""Measures once, in seconds."""
+"""Measures once, and returns a figure, such as seconds."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ from statistics import median
 from threading import Barrier, Thread
 from time import perf_counter
 
+from calls import PLENTY
 from measuring import NANO, Measure, Sample, by_turns, repetitions, statement
 from reference import ReferenceBucket
 from table import Figure, aim
@@ -18,7 +19,6 @@ __all__ = ["share_of_threads", "threads", "together"]
 THREADS = 8
 LONG = 25  # ms that each thread is at work if it has not to wait: five turns of the global lock
 EVERY = 10  # rounds of other rows take as long as one of this
-PLENTY = 10**9  # tokens: what is to be admitted always is
 
 
 def together(run: Callable[[], object], threads: int = THREADS) -> float:

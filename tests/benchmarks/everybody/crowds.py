@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 from time import monotonic, process_time
 
+from measuring import Sample
 from threads import share_of_threads, together
 
 from everybody.contender import PLENTY, Contender, Limit
 from everybody.row import Bench, Sampler
-from everybody.timed import Sample, Timed
+from everybody.timed import Timed
 
 __all__ = ["in_tasks", "in_threads", "processor_per_wait", "rate_reached"]
 

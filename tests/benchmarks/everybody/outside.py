@@ -11,14 +11,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from measuring import Sample
+
 from everybody.contender import FEW, PLENTY, Call, Contender, Limit
 from everybody.row import Bench, Sampler
-from everybody.timed import Sample, Timed
+from everybody.timed import Timed
 
 __all__ = [
+    "import_of",
     "importing",
     "in_a_file",
-    "in_child",
     "leased",
     "memory",
     "on_a_server",
@@ -46,9 +48,12 @@ def in_child(code: str) -> float:
 
 def importing(contender: Contender, bench: Bench) -> Sample | None:
     """Measure the processor's seconds that an import takes in a new interpreter."""
-    if contender.module == "reference":
-        return None
-    code = f"from time import process_time as now; b = now(); import {contender.module}"
+    return None if contender.module == "reference" else import_of(contender.module)
+
+
+def import_of(*modules: str) -> Sample:
+    """Return what measures the processor's seconds of imports in a new interpreter."""
+    code = f"from time import process_time as now; b = now(); import {', '.join(modules)}"
     return lambda: in_child(f"{code}; print(now() - b)")
 
 

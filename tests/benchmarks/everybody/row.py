@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from measuring import Sample
+
 from everybody.contender import Call, Contender
-from everybody.timed import Sample, Timed, calls
+from everybody.timed import Timed, calls
 
 __all__ = ["Bench", "Row", "Sampler", "called"]
 

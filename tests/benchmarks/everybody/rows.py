@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from measuring import Sample
+
 from everybody import crowds, outside, web
 from everybody.contender import FEW, NEVER, PLENTY, Call, Contender
 from everybody.row import Bench, Row, Sampler, called
-from everybody.timed import Sample, calls
+from everybody.timed import calls
 
 __all__ = ["PARTS"]
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import repeat
 from textwrap import indent
 from time import perf_counter
 from typing import Any
 
-from measuring import repetitions
+from measuring import Sample, repetitions
 
 from everybody.contender import Call
 
-__all__ = ["Sample", "Timed", "calls"]
-
-Sample = Callable[[], float]
-"""Measures once, and returns a figure."""
+__all__ = ["Timed", "calls"]
 
 RUN = """
 {kind} run(keys):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from measuring import Measure, repetitions, statement
+from measuring import Measure, Sample, repetitions, statement
 
 from everybody.contender import Contender
 from everybody.row import Bench
-from everybody.timed import Sample
 
 __all__ = ["fastapi", "flask", "requests", "starlette"]
 
