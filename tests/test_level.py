@@ -159,6 +159,21 @@ def test_read_levels_of_a_permit_that_waited(in_task):
     assert (permit.waited, permit.levels) == (1.5, {None: level(0.0, full_in=5.0)})
 
 
+@pytest.mark.parametrize("in_task", [False, True])
+def test_read_levels_of_a_permit_that_waited_for_one_bucket_of_a_group(in_task):
+    """P37: A bucket that the cost leaves out has its level all the same."""
+    clock = ManualClock(auto_advance=True)
+    group = BucketGroup(requests=make(clock), tokens=make(clock, initial_tokens=0))
+    permit = RateLimiter(group).acquire({"tokens": 3})
+    enter(permit, in_task)
+
+    assert permit.waited == 1.5
+    assert permit.levels == {
+        "requests": level(10.0, full_in=0.0),
+        "tokens": level(0.0, full_in=5.0),
+    }
+
+
 @pytest.mark.parametrize(
     ("cost", "options", "refused_by"),
     [

@@ -201,7 +201,8 @@ def look(waiter: Waiter, members: Ledgers, now: int) -> Result:
     places = waiter.places
     ledgers = [place.ledger for place in places]
     line = ledgers[0].line if len(ledgers) == 1 else None
-    if line is None or line.waiting > 1 or line.first is not places[0]:
+    others = len(members) > 1  # whose snapshots are asked for as well, though it pays only one
+    if line is None or others or line.waiting > 1 or line.first is not places[0]:
         return in_turn(_look, ledgers, now, waiter, members)
     ledger, limit = ledgers[0], ledgers[0].limit  # it is alone in line: the same without a draft
     units = units_of(places[0].price, limit)
