@@ -259,3 +259,21 @@ def test_configure_so_that_a_cost_cannot_be_counted_keeps_it_as_it_was(make_buck
     bucket.wait(100)
 
     assert clock.elapsed == 30
+
+
+def test_read_levels_of_a_permit_whose_limit_was_changed_while_it_waited(make_bucket, clock):
+    """P9: They are of the last answer, which is read under the limit that it was asked for."""
+    bucket = make_bucket(2, 1)
+    assert bucket.allow(2)
+    bucket.reserve(19)
+    clock.events = [lambda: bucket.configure(tokens_per_second=4)]
+    permit = RateLimiter(bucket).acquire()
+    began = clock.elapsed
+
+    with permit:
+        left = clock.elapsed - began  # its last renewal was 10 s after it had begun to wait
+
+    level = permit.levels[None]
+    assert (level.tokens_per_second, level.waiting) == (4, 2)
+    assert level.full_in == (left - 10) + 2 / 4  # two tokens are missing when it leaves
+    assert bucket.level.full_in == 2 / 4

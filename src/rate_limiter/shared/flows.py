@@ -86,7 +86,7 @@ def admitting(
         rest = _rest(bucket, timeout, asked)
         waited, *admitted = yield Admit(bucket._instead(error), tokens, block, rest, source)
         return spent + waited, *admitted
-    return seconds(bucket._now() - asked), bucket, taken.after(answer)
+    return seconds(bucket._now() - asked), bucket, taken.after(waiter.answer)
 
 
 def _rest(bucket: BucketView, timeout: Number | None, asked: int) -> Number | None:
