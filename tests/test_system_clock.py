@@ -6,7 +6,7 @@ import time
 import pytest
 
 from rate_limiter import TokenBucket
-from rate_limiter.clock import SYSTEM_CLOCK, SystemClock, seconds
+from rate_limiter.clock import SYSTEM_CLOCK, SystemClock
 from rate_limiter.sleeping import ThreadSleeper, task_sleeper
 
 SECOND = 10**9
@@ -66,7 +66,7 @@ def rests_of(request):
         (7, 0.0),
         (8, 1e-9),
         (SECOND + 7, 1.0),
-        (DAY + 6, seconds(DAY - 1)),
+        (DAY + 6, (DAY - 1) / SECOND),
         (DAY + 7, 86_400.0),
         (DAY + 8, 86_400.0),
         (10**400, 86_400.0),

@@ -66,7 +66,10 @@ class SystemClock:
         await sleeper.sleep(self._rest(until))
 
     def _rest(self, until: int | None) -> float | None:
-        return None if until is None else seconds(min(max(until - self.now(), 0), _LONGEST_SLEEP))
+        if until is None:
+            return None
+        rest = until - self.now()  # who wakes a nanosecond early looks, and sleeps again
+        return min(rest, _LONGEST_SLEEP) / NANO if rest > 0 else 0.0
 
 
 SYSTEM_CLOCK = SystemClock()

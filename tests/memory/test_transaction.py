@@ -19,7 +19,7 @@ class Account:
 def take(account, cost=1):
     """Compute a step that takes from both values."""
     if account.a < cost:
-        return False, ()
+        return False, []
     return True, [
         (setattr, (account, "a", account.a - cost)),
         (setattr, (account, "b", account.b - cost)),
@@ -137,7 +137,7 @@ def test_step_says_it_is_busy_while_it_computes_and_no_longer():
         if len(seen) < 2:
             step(compute)
             seen.append(JOURNAL.busy)
-        return None, ()
+        return None, []
 
     step(compute)
     assert seen == [True, True, True]
@@ -286,12 +286,12 @@ def test_keep_to_steps_leaves_a_step_under_way_alone():
         thread.start()
         thread.join(0.05)
         seen.append((JOURNAL.busy, thread))
-        return None, ()
+        return None, []
 
     try:
         keep_to_steps(True)
         assert JOURNAL.busy
-        step(lambda: (None, ()))
+        step(lambda: (None, []))
         assert JOURNAL.busy
         step(compute)
     finally:

@@ -6,8 +6,7 @@ A wait for minutes looks like a program that hangs, so it is warned of by defaul
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any
+from contextlib import suppress
 
 from ..admission import Tokens
 from ..clock import NANO, seconds
@@ -20,17 +19,13 @@ from .guard import LOG, apart, may_warn, telling
 __all__ = ["waiting"]
 
 _LONG = 60 * NANO  # a wait is warned of if more is to go
-_UNTOLD: AbstractContextManager[None] = nullcontext()
 _ALONE = Source()  # of buckets that are waited for without a limiter
 
 
 def waiting(
     source: Source | None, tokens: Tokens, due: int, now: int, held_up_by: Label = None
-) -> AbstractContextManager[Any]:
-    """Log that a caller is about to wait, and return what to hold meanwhile.
-
-        with waiting(source, tokens, due, now, label):
-            ...  # sleep until then
+) -> Holding | None:
+    """Log that a caller is about to wait; return what to hold meanwhile, None if nobody is told.
 
     To be called, and the block to be left, outside every step (P38).
 
@@ -42,11 +37,11 @@ def waiting(
         now: The present one, on the same clock.
         held_up_by: The label of the bucket that holds the caller up longest.
     """
-    length = max(due - now, 0)
+    length = due - now
     if (length > _LONG or LOG.isEnabledFor(logging.DEBUG)) and not telling():
         apart(_log, source or _ALONE, tokens, length, now, held_up_by)
     if source is None or not WATCH.hooks:
-        return _UNTOLD
+        return None
     return Holding("waiting", source.name, tokens, seconds(length), held_up_by)
 
 

@@ -131,9 +131,9 @@ class KeysAtRest:
             Whether nothing has come into use meanwhile, and the writes.
         """
         if self.in_use.get(number) is not first:
-            return False, ()
+            return False, []
         if self.limit is None or not self.holds(key):
-            return True, ()
+            return True, []
         return True, [(setitem, (self.full_at, key, now * self.limit.scale))]
 
     def sweep(self, count: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from sys import modules as _modules
 from typing import Any
@@ -14,7 +13,7 @@ from ..admission import Admission, Receipt, Tokens, copied
 from ..bucket import Bucket, Reservation
 from ..clock import Clock, check_clock, nanoseconds, now_of, seconds, timeout_nanoseconds
 from ..exceptions import Label
-from ..instrumentation.events import WATCH
+from ..instrumentation.events import WATCH, Holding
 from ..instrumentation.waits import waiting
 from ..level import Level, Levels, scarcest
 from ..rates import Number
@@ -31,9 +30,9 @@ from ..source import Source
 from .abandoned import drop_abandoned, forget_sleeper, note_sleeper
 from .changes import correct, give_back, pause, reprice, reset, resume, settle
 from .ledger import Ledger
-from .levels import Snapshot, full_in, level_of, unpaused
+from .levels import full_in, level_of, unpaused
 from .line import Prices, Waiter, ledgers_of
-from .steps import Answer, ask, due_of_waiter, enter, in_turn, leave, look, look_at, take
+from .steps import After, Answer, ask, due_of_waiter, enter, in_turn, leave, look, look_at, take
 from .transaction import run
 
 __all__ = ["LocalBucket"]
@@ -134,7 +133,7 @@ class LocalBucket(Bucket):
         if answer.served:
             return 0.0, self, (now, answer.after)
         if block:
-            return self._wait(tokens, timeout, source)
+            return self._waited(*self._wait(tokens, timeout, source))
         raise self._refusal(tokens, prices, answer, now)
 
     async def _admit_async(
@@ -150,7 +149,7 @@ class LocalBucket(Bucket):
         if answer.served:
             return 0.0, self, (now, answer.after)
         if block:
-            return await self._wait_async(tokens, timeout, source)
+            return self._waited(*await self._wait_async(tokens, timeout, source))
         raise self._refusal(tokens, prices, answer, now)
 
     def _taker(self, tokens: Tokens) -> Callable[[], bool]:
@@ -171,43 +170,53 @@ class LocalBucket(Bucket):
 
     def _wait(
         self, tokens: Tokens, timeout: Number | None, source: Source | None = None
-    ) -> Admission:
-        """Take tokens as `wait` does."""
+    ) -> tuple[int, After]:
+        """Take tokens as `wait` does; return when they were asked for, and what was found then."""
         if running_loop():
             self._warn_of_blocking(tokens, timeout)
-        asked, sleeper = self._now(), ThreadSleeper()
+        sleeper = ThreadSleeper()
         waiter = Waiter(sleeper)
         try:
-            now, prices, answer = self._stand_in_line(waiter, tokens, timeout)
-            after = now, answer.after
+            asked, prices, answer = self._stand_in_line(waiter, tokens, timeout)
+            after = asked, answer.after
             if not answer.served:
-                with self._told(source, tokens, prices, answer, now):
+                told = self._told(source, tokens, prices, answer, asked)
+                if told is None:
                     after = self._sleep(waiter, sleeper)
+                else:
+                    with told:
+                        after = self._sleep(waiter, sleeper)
         except BaseException:
             self._leave(waiter)
             raise
-        return self._waited(asked, after)
+        waiter.places = ()  # or only the garbage collector would find them, for they refer to it
+        return asked, after
 
     async def _wait_async(
         self, tokens: Tokens, timeout: Number | None, source: Source | None = None
-    ) -> Admission:
-        asked, sleeper = self._now(), task_sleeper()
+    ) -> tuple[int, After]:
+        sleeper = task_sleeper()
         waiter = Waiter(sleeper)
         try:
             note_sleeper(sleeper.loop, waiter)
-            now, prices, answer = self._stand_in_line(waiter, tokens, timeout)
-            after = now, answer.after
+            asked, prices, answer = self._stand_in_line(waiter, tokens, timeout)
+            after = asked, answer.after
             if not answer.served:
-                with self._told(source, tokens, prices, answer, now):
+                told = self._told(source, tokens, prices, answer, asked)
+                if told is None:
                     after = await self._sleep_async(waiter, sleeper)
+                else:
+                    with told:
+                        after = await self._sleep_async(waiter, sleeper)
         except BaseException:
             self._leave(waiter)
             raise
         finally:
             forget_sleeper(sleeper.loop, waiter)
-        return self._waited(asked, after)
+        waiter.places = ()
+        return asked, after
 
-    def _sleep(self, waiter: Waiter, sleeper: ThreadSleeper) -> tuple[int, tuple[Snapshot, ...]]:
+    def _sleep(self, waiter: Waiter, sleeper: ThreadSleeper) -> After:
         """Sleep until a waiter in line is served.
 
         One that leaves does so before anything else, such as what a hook wants to do (P11).
@@ -222,9 +231,7 @@ class LocalBucket(Bucket):
             self._leave(waiter)
             raise
 
-    async def _sleep_async(
-        self, waiter: Waiter, sleeper: TaskSleeper
-    ) -> tuple[int, tuple[Snapshot, ...]]:
+    async def _sleep_async(self, waiter: Waiter, sleeper: TaskSleeper) -> After:
         """Do as `_sleep` from within a task."""
         try:
             while True:
@@ -238,34 +245,39 @@ class LocalBucket(Bucket):
 
     def _told(
         self, source: Source | None, tokens: Tokens, prices: Prices, answer: Answer, now: int
-    ) -> AbstractContextManager[Any]:
-        """Tell that a caller is about to wait; return what to hold meanwhile."""
+    ) -> Holding | None:
+        """Tell that a caller is about to wait; return what to hold meanwhile, if anything."""
         return waiting(source, tokens, answer.due or now, now, self._held_up_by(prices, answer))
 
     def _held_up_by(self, prices: Prices, answer: Answer) -> Label:
         """Return the label of the bucket that holds a caller up longest."""
-        return self._labels[self._ledgers.index(prices[answer.slowest][0])]
+        labels = self._labels
+        if len(labels) == 1:
+            return labels[0]
+        return labels[self._ledgers.index(prices[answer.slowest][0])]
 
     def _stand_in_line(
         self, waiter: Waiter, tokens: Tokens, timeout: Number | None
     ) -> tuple[int, Prices, Answer]:
         """Take tokens that are there now, or stand in line for them, or refuse."""
-        longest, prices, now = timeout_nanoseconds(timeout), self._prices(tokens), self._now()
+        longest = None if timeout is None else timeout_nanoseconds(timeout)
+        prices, now = self._prices(tokens), self._now()
         drop_abandoned(now)
         answer: Answer = run(enter, waiter, prices, self._ledgers, longest, now)
         if waiter.order < 0:
             raise self._refusal(tokens, prices, answer, now, timeout)
         return now, prices, answer
 
-    def _look(self, waiter: Waiter) -> tuple[int, tuple[Snapshot, ...]]:
+    def _look(self, waiter: Waiter) -> After:
         now = self._now()
         drop_abandoned(now)
-        return now, run(look, waiter, self._ledgers, now)
+        after: After = run(look, waiter, self._ledgers, now)
+        return after
 
     def _leave(self, waiter: Waiter) -> None:
         run(leave, waiter, self._now())
 
-    def _waited(self, asked: int, after: tuple[int, tuple[Snapshot, ...]]) -> Admission:
+    def _waited(self, asked: int, after: After) -> Admission:
         return seconds(max(after[0] - asked, 0)), self, after
 
     def _take(self, prices: Prices, members: Sequence[Ledger], now: int) -> Answer:
@@ -279,9 +291,10 @@ class LocalBucket(Bucket):
         answer: Answer = run(in_turn, ask, ledgers_of(prices), now, prices, self._ledgers, at_once)
         return answer
 
-    def _look_at(self, now: int) -> tuple[int, tuple[Snapshot, ...]]:
+    def _look_at(self, now: int) -> After:
         drop_abandoned(now)
-        return now, run(in_turn, look_at, self._ledgers, now, self._ledgers)
+        after: After = run(in_turn, look_at, self._ledgers, now, self._ledgers)
+        return after
 
     def _change(self, act: Callable[..., Any], *args: Any) -> Any:
         """Run a step that may touch all its ledgers."""
@@ -311,9 +324,9 @@ class LocalBucket(Bucket):
         if delay and (longest is None or delay <= longest):
             warn_of_blocking(seconds(delay))
 
-    def _levels(self, after: Any) -> Levels:
+    def _levels(self, after: After) -> Levels:
         now, *rest = after
-        shots = rest[0] if len(rest) == 1 else [unpaused(*rest)]  # the fast path has its own form
+        shots = rest[0] if len(rest) == 1 else [unpaused(*rest)]
         levels = [level_of(shot, now) for shot in shots]
         return dict(zip(self._labels, levels, strict=True))
 

@@ -104,7 +104,7 @@ def settle(receipt: Any, taken: Prices, used: Prices, now: int) -> Result:
         Whether it was settled; False for a permit that has been refunded.
     """
     if receipt._paid is REFUNDED:
-        return False, ()
+        return False, []
     paid = dict(taken) if receipt._paid is None else receipt._paid
     after = dict(paid)
     writes: list[Write] = []

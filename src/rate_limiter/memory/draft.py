@@ -111,12 +111,13 @@ class Draft(dict[Any, Any]):
         """Wake someone when the step is over."""
         self._others.append((setitem, (JOURNAL.wakes, object(), sleeper)))
 
-    def writes(self) -> Iterator[Write]:
-        """Yield the writes that make all originals equal to their working copies."""
+    def writes(self) -> list[Write]:
+        """Return the writes that make all originals equal to their working copies."""
+        writes: list[Write] = []
         for thing, copy in self.items():
             if copy is not thing:
-                yield from _differences(thing, copy)
-        yield from self._others
+                writes += _differences(thing, copy)
+        return writes + self._others
 
 
 def _differences(thing: Any, copy: Any) -> Iterator[Write]:

@@ -27,7 +27,6 @@ __all__ = [
     "head_price",
     "in_units",
     "ledgers_of",
-    "line_of_one",
     "next_order",
     "stand",
     "take_out",
@@ -106,6 +105,10 @@ class Place:
 class Line:
     """The waiters of one bucket. A bucket has a line only while it has waiters.
 
+    Args:
+        left: See below.
+        place: The first place, whose waiter stands in no other line; None for an empty line.
+
     Attributes:
         first, last: The places at its ends.
         first_asleep, last_asleep: The same among the places of sleepers.
@@ -127,15 +130,17 @@ class Line:
     FIXED: ClassVar[tuple[str, ...]] = ()
     __slots__ = STATE
 
-    def __init__(self, left: int) -> None:
-        self.first: Place | None = None
-        self.last: Place | None = None
-        self.first_asleep: Place | None = None
-        self.last_asleep: Place | None = None
-        self.waiting = 0
+    def __init__(self, left: int, place: Place | None = None) -> None:
+        asleep = None if place is None or place.waiter.sleeper is None else place
+        self.first = self.last = place
+        self.first_asleep = self.last_asleep = asleep
         self.joint = 0
-        self.size = 0
-        self.nodes = Table()
+        self.nodes = nodes = Table()
+        if place is None:
+            self.waiting = self.size = 0
+        else:
+            self.waiting = self.size = 1
+            nodes[1] = place.price
         self.left = left
         self.plan: Any = None
         self.linked = Table()
@@ -154,17 +159,6 @@ def ledgers_of(prices: Prices) -> list[Ledger]:
 def next_order() -> int:
     """Return a number that is larger than any before."""
     return next(_orders)
-
-
-def line_of_one(place: Place, now: int) -> Line:
-    """Return a new line with one place, whose waiter stands in no other line."""
-    line = Line(now)
-    line.first = line.last = place
-    line.waiting = line.size = 1
-    line.nodes[1] = place.price
-    if place.waiter.sleeper is not None:
-        line.first_asleep = line.last_asleep = place
-    return line
 
 
 def head_price(draft: dict[Any, Any], ledger: Ledger) -> int:

@@ -15,12 +15,12 @@ from .draft import Draft
 from .ledger import Ledger
 from .levels import Snapshot, snapshot, unpaused
 from .line import (
+    Line,
     Place,
     Prices,
     Waiter,
     in_units,
     ledgers_of,
-    line_of_one,
     next_order,
     stand,
     take_out,
@@ -38,6 +38,7 @@ from .serving import (
 from .transaction import UNFINISHED, Result, Write
 
 __all__ = [
+    "After",
     "Answer",
     "Ledgers",
     "ask",
@@ -51,6 +52,9 @@ __all__ = [
 ]
 
 Ledgers: TypeAlias = Sequence[Ledger]
+After: TypeAlias = tuple[Any, ...]
+"""What the buckets are like after a decision: its nanosecond, and a tuple of a `Snapshot` for each;
+or of a bucket alone, with nobody in line and no pause, the nanosecond, the limit and `full_at`."""
 
 
 class Answer(NamedTuple):
@@ -60,7 +64,7 @@ class Answer(NamedTuple):
         served: Whether the tokens have been taken.
         due: The nanosecond at which they are there, or could be; None for never.
         slowest: The index of the bucket that holds the caller up longest.
-        after: What each bucket is like after the decision.
+        after: What each bucket is like after the decision; empty for who stands in line now.
     """
 
     served: bool
@@ -95,6 +99,11 @@ def enter(
     waiter: Waiter, prices: Prices, members: Ledgers, longest: int | None, now: int
 ) -> Result:
     """Take tokens that are there now, or stand in line for them; see `join`."""
+    if len(prices) == 1:
+        ledger, price = prices[0]
+        alone = _enter_alone(waiter, ledger, price, longest, now)
+        if alone is not None:
+            return alone
     charges = _charges(prices, now)
     if charges is not None:
         places = tuple(
@@ -106,28 +115,33 @@ def enter(
             (setattr, (waiter, "served", True)),
         ]
         return _taken(charges, members, now), [*charges, *served]
-    if len(prices) == 1 and prices[0][0].fast is not None:
-        return _enter_alone(waiter, *prices[0], members, longest, now)
     return in_turn(join, ledgers_of(prices), now, waiter, prices, members, longest)
 
 
 def _enter_alone(
-    waiter: Waiter, ledger: Ledger, price: Exact, members: Ledgers, longest: int | None, now: int
-) -> Result:
-    """Begin the line of a single bucket, the commonest of all waits, without a draft."""
-    limit = ledger.limit
-    price = in_units(price, ledger)
-    units, full_at = units_of(price, limit), max(ledger.full_at, now * limit.scale)
+    waiter: Waiter, ledger: Ledger, price: Exact, longest: int | None, now: int
+) -> Result | None:
+    """Begin the line of a single bucket, the commonest of all waits, without a draft.
+
+    Returns None, for the longer way, if that is not all there is to do.
+    """
+    limit = ledger.fast
+    if limit is None or limit.strict:
+        return None
+    full_at = ledger.full_at
+    units = price * limit.unit if type(price) is int else units_of(price, limit)
     due = ledger.due(full_at, units, now)
-    too_late = due - now > (CENTURY if longest is None else min(longest, CENTURY))
-    if too_late or limit.strict:
-        return in_turn(join, (), now, waiter, [(ledger, price)], members, longest)
+    delay = due - now
+    if delay <= 0 or delay > (CENTURY if longest is None else longest):
+        return None
+    if full_at < now * limit.scale:  # full, and the cost is above the capacity: it has to be cut
+        return None
+    if type(price) is not int:
+        price = in_units(price, ledger)
     place = Place(ledger, waiter, price, 1)
-    answer = Answer(False, due, 0, ())
-    return answer, [
-        (setattr, (ledger, "full_at", full_at)),
+    return Answer(False, due, 0, ()), [
         (setattr, (ledger, "fast", None)),
-        (setattr, (ledger, "line", line_of_one(place, now))),
+        (setattr, (ledger, "line", Line(now, place))),
         (setattr, (waiter, "places", (place,))),
         (setattr, (waiter, "order", next_order())),
         (setattr, (waiter, "alarm", due)),
@@ -193,41 +207,46 @@ def join(
     else:
         extend_plan(draft, waiter, due, tails)
         draft[waiter].alarm = due
-    return Answer(due <= now, due, slowest, snapshots(draft, members))
+        return Answer(False, due, slowest, ())
+    return Answer(True, due, slowest, snapshots(draft, members))
 
 
 def look(waiter: Waiter, members: Ledgers, now: int) -> Result:
-    """Tell a sleeper that woke whether it was served; if not, set its alarm again."""
-    places = waiter.places
-    ledgers = [place.ledger for place in places]
-    line = ledgers[0].line if len(ledgers) == 1 else None
-    others = len(members) > 1  # whose snapshots are asked for as well, though it pays only one
-    if line is None or others or line.waiting > 1 or line.first is not places[0]:
-        return in_turn(_look, ledgers, now, waiter, members)
-    ledger, limit = ledgers[0], ledgers[0].limit  # it is alone in line: the same without a draft
-    units = units_of(places[0].price, limit)
-    due = ledger.due(ledger.base, units, line.left)
+    """Tell a sleeper that woke whether it was served; if not, set its alarm again.
+
+    The result is what the buckets are like, in either form of `After`.
+    """
+    line = members[0].line if len(members) == 1 else None
+    place = None if line is None or line.waiting > 1 else line.first
+    if line is None or place is None or place.waiter is not waiter:
+        return in_turn(_look, [place.ledger for place in waiter.places], now, waiter, members)
+    ledger = members[0]  # it is alone in line: the same without a draft
+    limit, base, price = ledger.limit, ledger.base, place.price
+    units = price * limit.unit if type(price) is int else units_of(price, limit)
+    due = ledger.due(base, units, line.left)
     if due > now:
-        return (), [(setattr, (waiter, "alarm", due))]
-    full_at = ledger.served(ledger.base, units, due)
-    return (unpaused(limit, full_at),) if members else (), [
+        return (now,), [(setattr, (waiter, "alarm", due))]
+    full_at = ledger.served(base, units, due)
+    writes: list[Write] = [
         (setattr, (ledger, "full_at", full_at)),
-        (setattr, (ledger, "closed_until", None)),
         (setattr, (ledger, "fast", limit)),
         (setattr, (ledger, "line", None)),
         (setattr, (waiter, "served", True)),
     ]
+    if ledger.closed_until is not None:  # the end of a pause, which is over
+        writes.append((setattr, (ledger, "closed_until", None)))
+    return (now, limit, full_at), writes
 
 
-def _look(draft: Draft, now: int, waiter: Waiter, members: Ledgers) -> tuple[Snapshot, ...]:
+def _look(draft: Draft, now: int, waiter: Waiter, members: Ledgers) -> After:
     if not draft.get(waiter, waiter).served:
         draft[waiter].alarm = due_of(draft, waiter)
-    return snapshots(draft, members)
+    return now, snapshots(draft, members)
 
 
-def look_at(draft: Draft, now: int, members: Ledgers) -> tuple[Snapshot, ...]:
+def look_at(draft: Draft, now: int, members: Ledgers) -> After:
     """Return what the buckets are like, after all who are due were served."""
-    return snapshots(draft, members)
+    return now, snapshots(draft, members)
 
 
 def due_of_waiter(draft: Draft, now: int, waiter: Waiter) -> int:

@@ -9,7 +9,7 @@ Every write sets a value, whatever was there before, so it may be carried out tw
 
     def take(account, cost):            # computes; called again if a handler came in between
         if account.level < cost:
-            return False, ()
+            return False, []
         return True, [(setattr, (account, "level", account.level - cost))]
 
     step(take, account, 3)
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from threading import RLock
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -45,8 +45,8 @@ __all__ = [
 Write: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
 """A function and its arguments; calling it sets or removes a value. The function must be in C and
 neither call Python nor make an object: `setattr`, `operator.setitem` or `dict.pop`."""
-Result: TypeAlias = tuple[Any, Iterable[Write]]
-"""What a computation returns: its result, and the writes that make it true."""
+Result: TypeAlias = tuple[Any, list[Write]]
+"""What a computation returns: its result, and a new list of the writes that make it true."""
 remove: Callable[..., object] = dict[Any, Any].pop
 """Remove a key from a dictionary, if it is there, as a write."""
 UNFINISHED = object()
@@ -115,7 +115,7 @@ def run(compute: Callable[..., Result], *args: Any) -> Any:
             return result
 
 
-def step(compute: Callable[..., tuple[T, Iterable[Write]]], *args: Any) -> T:
+def step(compute: Callable[..., tuple[T, list[Write]]], *args: Any) -> T:
     """Run a computation, do all of its writes or none, and return its result.
 
     Args:
@@ -133,7 +133,7 @@ def step(compute: Callable[..., tuple[T, Iterable[Write]]], *args: Any) -> T:
 def keep_to_steps(always: bool) -> None:
     """Turn the fast paths of all buckets off, or on again, as when somebody counts admissions."""
     JOURNAL.at_rest = always or _FREE_THREADED
-    step(lambda: (None, ()))  # its end says so to the fast paths
+    step(lambda: (None, []))  # its end says so to the fast paths
 
 
 def _owned() -> bool:
@@ -179,7 +179,7 @@ def _step(  # noqa: C901, PLR0912
                 break
             try:
                 result, writes = compute(*args)
-                record = list(writes)
+                record = writes
                 if stalled is not None:
                     record.append((setattr, (stalled, "outcome", (result,))))
             except Exception:
