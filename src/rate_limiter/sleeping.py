@@ -61,7 +61,7 @@ class ThreadSleeper:
 
     def sleep(self, seconds: float | None) -> None:
         """Block the thread for this many seconds, or until woken."""
-        self._gate.acquire(timeout=-1 if seconds is None else seconds)
+        self._gate.acquire(True, -1 if seconds is None else seconds)
 
     def wake(self) -> None:
         """End the current sleep, or the next one."""

@@ -81,9 +81,10 @@ class Ledger(LedgerFields):
             price: The price, in units.
             left: The nanosecond before which nobody is served, such as when the one ahead leaves.
         """
-        limit = self.limit
-        due = max(-((limit.span - base - price) // limit.scale), left)
-        return due if self.closed_until is None else max(due, self.closed_until)
+        limit, closed_until = self.limit, self.closed_until
+        due = -((limit.span - base - price) // limit.scale)
+        due = due if due > left else left  # noqa: FURB136 - as in `corrected`
+        return due if closed_until is None or closed_until < due else closed_until
 
     def served(self, base: int, price: int, due: int) -> int:
         """Return the base after a price was served at `due`.

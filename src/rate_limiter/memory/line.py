@@ -35,7 +35,8 @@ __all__ = [
 Prices: TypeAlias = Sequence[tuple[Ledger, Exact]]
 """The ledgers to take from, and how many tokens from each."""
 
-_orders = itertools.count()
+next_order = itertools.count().__next__
+"""Return a number that is larger than any before."""
 
 
 class Waiter:
@@ -154,11 +155,6 @@ _SLEEPERS = ("first_asleep", "last_asleep", "asleep_ahead", "asleep_behind")
 def ledgers_of(prices: Prices) -> list[Ledger]:
     """Return the ledgers to take from."""
     return [ledger for ledger, _ in prices]
-
-
-def next_order() -> int:
-    """Return a number that is larger than any before."""
-    return next(_orders)
 
 
 def head_price(draft: dict[Any, Any], ledger: Ledger) -> int:
