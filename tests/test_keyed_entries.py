@@ -158,7 +158,7 @@ def test_let_go_of_a_limiter_that_was_replaced_does_nothing(limiters, monkeypatc
     def late(compute, *args):
         if not came:
             came.append(1)
-            step(lambda: (None, [(setattr, (entry, "limiter", None))]))
+            step(lambda: (None, [(setattr, entry, "limiter", None)]))
         return step(compute, *args)
 
     monkeypatch.setattr(key_table, "step", late)

@@ -62,12 +62,12 @@ class Entry:
         if self.limiter is not limiter:
             return False, []
         return True, [
-            (setattr, (self, "let_go_of", (life, alias))),
-            (setattr, (self, "limiter", None)),
+            (setattr, self, "let_go_of", (life, alias)),
+            (setattr, self, "limiter", None),
         ]
 
     def take_back(self, limiter: RateLimiter[Any]) -> tuple[None, list[Write]]:
         """Compute the step that gives it a limiter again, unless it has one or is gone."""
         if self.limiter is not None or self.gone:
             return None, []
-        return None, [(setattr, (self, "limiter", limiter)), (setattr, (self, "let_go_of", None))]
+        return None, [(setattr, self, "limiter", limiter), (setattr, self, "let_go_of", None)]

@@ -90,7 +90,7 @@ class KeyTable(ManyLimiters[RateLimiter[B_co]], Generic[B_co]):
         limiter: Any = entry.limiter
         if keys.in_use.get(number) is not entry.next:
             return False, []
-        add: Write = (setitem, (keys.in_use, number, entry))
+        add: Write = (setitem, keys.in_use, number, entry)
         if keys.holds(entry.key):
             (ledger,) = limiter.bucket._ledgers
             return True, [*keys.wake(entry.key, ledger), add]
@@ -98,7 +98,7 @@ class KeyTable(ManyLimiters[RateLimiter[B_co]], Generic[B_co]):
             return False, []
         if keys.full_at and not is_plain(entry.key) and _differ(keys.of_hash(number), others):
             return False, []  # one that may be equal has come
-        return True, [add, (setattr, (keys, "count", keys.count + 1))]
+        return True, [add, (setattr, keys, "count", keys.count + 1)]
 
     def _let_go(self, entry: Entry, limiter: RateLimiter[Any]) -> None:
         """Drop the reference to a limiter, so that it can be seen whether anybody else holds it.
@@ -129,22 +129,22 @@ class KeyTable(ManyLimiters[RateLimiter[B_co]], Generic[B_co]):
         if entry.gone or entry.let_go_of is not let_go:
             return entry.gone, []
         keys = self._keys
-        writes: list[Write] | None = [(setattr, (keys, "count", keys.count - 1))]
+        writes: list[Write] | None = [(setattr, keys, "count", keys.count - 1)]
         if not full:
             writes = keys.lay(entry.key, *let_go[1]._ledgers) if self._rests(entry.key) else None
         if writes is None:
             return False, []
-        return True, [*writes, (setattr, (entry, "let_go_of", GONE)), self._taking_out(entry)]
+        return True, [*writes, (setattr, entry, "let_go_of", GONE), self._taking_out(entry)]
 
     def _taking_out(self, entry: Entry) -> Write:
         """Return the write that takes an entry out of the chain of those that have its hash."""
         first = self._entries[entry.number]
         if first is not entry:
             before = next(before for before in chain(first) if before.next is entry)
-            return (setattr, (before, "next", entry.next))
+            return (setattr, before, "next", entry.next)
         if entry.next is not None:
-            return (setitem, (self._entries, entry.number, entry.next))
-        return (remove, (self._entries, entry.number, None))
+            return (setitem, self._entries, entry.number, entry.next)
+        return (remove, self._entries, entry.number, None)
 
 
 def _differ(keys: list[Any], others: list[Any]) -> bool:

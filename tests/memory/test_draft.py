@@ -13,7 +13,7 @@ from rate_limiter.units import read_limit
 
 
 def carry_out(draft):
-    for write, args in draft.writes():
+    for write, *args in draft.writes():
         write(*args)
 
 
@@ -29,7 +29,7 @@ def test_change_copy_leaves_the_original_until_it_is_carried_out():
 
     writes = list(draft.writes())
     for _ in range(2):
-        for write, args in writes:
+        for write, *args in writes:
             write(*args)
         assert ledger.full_at == 9
 
@@ -115,7 +115,7 @@ def test_check_raises_once_something_else_was_published():
     ledger, draft = make_ledger(), Draft()
     draft.check()
 
-    step(lambda: (None, [(setattr, (ledger, "full_at", 8))]))
+    step(lambda: (None, [(setattr, ledger, "full_at", 8)]))
 
     with pytest.raises(Outdated):
         draft.check()

@@ -40,8 +40,8 @@ class Interrupted:
 def take(account, name):
     """Compute a step that takes one token."""
     return account.level, [
-        (setattr, (account, "level", account.level - 1)),
-        (setattr, (account, "takers", (*account.takers, name))),
+        (setattr, account, "level", account.level - 1),
+        (setattr, account, "takers", (*account.takers, name)),
     ]
 
 

@@ -15,7 +15,7 @@ from rate_limiter.units import read_limit
 
 
 def carry_out(draft):
-    for write, args in draft.writes():
+    for write, *args in draft.writes():
         write(*args)
 
 

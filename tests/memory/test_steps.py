@@ -308,7 +308,7 @@ def test_rouse_wakes_the_first_sleeper_alone(clock):
         draft.moved.append(ledger)
         draft[ledger].full_at -= 5 * 10**9 * ledger.limit.scale
         serving.rouse(draft)
-        woken = [args[2] for _, args in draft.writes() if args[0] is JOURNAL.wakes]
+        woken = [value for _, thing, _, value in draft.writes() if thing is JOURNAL.wakes]
         assert woken == [ledger.line.first.waiter.sleeper]
         for task in tasks:
             task.cancel()

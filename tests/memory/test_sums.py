@@ -21,7 +21,7 @@ MOVES = st.lists(
 
 
 def carry_out(draft):
-    for write, args in draft.writes():
+    for write, *args in draft.writes():
         write(*args)
 
 

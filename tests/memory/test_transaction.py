@@ -1,6 +1,7 @@
 """Several values change together, whatever comes in between."""
 
 import sys
+from operator import setitem
 from threading import Thread
 
 import pytest
@@ -21,8 +22,8 @@ def take(account, cost=1):
     if account.a < cost:
         return False, []
     return True, [
-        (setattr, (account, "a", account.a - cost)),
-        (setattr, (account, "b", account.b - cost)),
+        (setattr, account, "a", account.a - cost),
+        (setattr, account, "b", account.b - cost),
     ]
 
 
@@ -74,7 +75,7 @@ def test_step_that_refuses_on_what_a_handler_changed_computes_anew():
         result = take(account)
         if handlers:
             handlers.pop()
-            step(lambda: (None, [(setattr, (account, name, 1)) for name in "ab"]))
+            step(lambda: (None, [(setattr, account, name, 1) for name in "ab"]))
         return result
 
     assert step(compute) is True
@@ -104,14 +105,14 @@ def test_step_within_writes_publishes_after_them():
     """P19: A handler amid the writes carries them out first, and neither is lost or done twice."""
     account, log = Account(), []
 
-    def note(name):
+    def note(_, name, __):
         if not log:
             log.append(name)
             assert step(take, account)
 
     def compute():
         result, writes = take(account)
-        return result, [writes[0], (note, ("handler",)), writes[1]]
+        return result, [writes[0], (note, log, "handler", None), writes[1]]
 
     assert step(compute) is True
     assert (account.a, account.b, log) == (3, 3, ["handler"])
@@ -157,7 +158,7 @@ class Sleeper:
 
 
 def waking(*sleepers):
-    return None, [(JOURNAL.wakes.__setitem__, (object(), sleeper)) for sleeper in sleepers]
+    return None, [(setitem, JOURNAL.wakes, object(), sleeper) for sleeper in sleepers]
 
 
 def test_run_wakes_after_the_lock_is_free():

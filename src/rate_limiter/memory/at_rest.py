@@ -104,8 +104,8 @@ class KeysAtRest:
     def wake(self, key: Hashable, ledger: Ledger) -> list[Write]:
         """Return the writes that hand a key at rest over to the ledger of its new bucket."""
         return [
-            (setattr, (ledger, "full_at", self.full_at[key])),
-            (remove, (self.full_at, key, None)),
+            (setattr, ledger, "full_at", self.full_at[key]),
+            (remove, self.full_at, key, None),
         ]
 
     def lay(self, key: Hashable, ledger: Ledger) -> list[Write] | None:
@@ -116,7 +116,7 @@ class KeysAtRest:
         """
         if self.limit is None or ledger.fast is not self.limit:
             return None
-        return [(setitem, (self.full_at, key, ledger.full_at))]
+        return [(setitem, self.full_at, key, ledger.full_at)]
 
     def fill(self, key: Hashable, number: int, first: Any, now: int) -> Result:
         """Compute the step that fills a key at rest; one that is nowhere is full already.
@@ -134,7 +134,7 @@ class KeysAtRest:
             return False, []
         if self.limit is None or not self.holds(key):
             return True, []
-        return True, [(setitem, (self.full_at, key, now * self.limit.scale))]
+        return True, [(setitem, self.full_at, key, now * self.limit.scale)]
 
     def sweep(self, count: int) -> None:
         """Look at the next few keys, and drop those that are full, in one step."""
@@ -157,8 +157,8 @@ class KeysAtRest:
 
     def _drop(self, keys: list[Any], now: int) -> Result:
         full = self._full(keys, now)
-        writes: list[Write] = [(remove, (self.full_at, key, None)) for key in full]
-        return None, [*writes, (setattr, (self, "count", self.count - len(full)))]
+        writes: list[Write] = [(remove, self.full_at, key, None) for key in full]
+        return None, [*writes, (setattr, self, "count", self.count - len(full))]
 
     def listed(self) -> list[Any]:
         """Return all keys at rest."""

@@ -86,8 +86,8 @@ def settle_one(receipt: Any, ledger: Ledger, tokens: Exact, used: Exact, now: in
     if used > before:
         check_debt(limit, full_at, now)
     return True, [
-        (setattr, (ledger, "full_at", full_at)),
-        (setattr, (receipt, "_paid", {ledger: used})),
+        (setattr, ledger, "full_at", full_at),
+        (setattr, receipt, "_paid", {ledger: used}),
     ]
 
 
@@ -116,8 +116,8 @@ def settle(receipt: Any, taken: Prices, used: Prices, now: int) -> Result:
         full_at = ledger.corrected(units, now * limit.scale)
         check_debt(limit, full_at, now)
         after[ledger] = tokens
-        writes.append((setattr, (ledger, "full_at", full_at)))
-    return True, [*writes, (setattr, (receipt, "_paid", after))]
+        writes.append((setattr, ledger, "full_at", full_at))
+    return True, [*writes, (setattr, receipt, "_paid", after)]
 
 
 def _settle(draft: Draft, now: int, receipt: Any, paid: Any, used: Prices) -> bool:
@@ -132,7 +132,7 @@ def give_back(receipt: Any, taken: Prices, now: int) -> Result:
     """Give back all that a permit has paid, once."""
     paid = taken if receipt._paid is None or receipt._paid is REFUNDED else receipt._paid
     done, writes = settle(receipt, taken, [(ledger, 0) for ledger in dict(paid)], now)
-    return done, [*writes, (setattr, (receipt, "_paid", REFUNDED))] if done is True else writes
+    return done, [*writes, (setattr, receipt, "_paid", REFUNDED)] if done is True else writes
 
 
 def pause(draft: Draft, now: int, ledgers: Ledgers, until: int) -> None:

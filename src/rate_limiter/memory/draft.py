@@ -57,9 +57,9 @@ class _Overlay(Table):
         """Yield the writes that make the changes; a zero removes its key."""
         for key, value in self.items():
             if value:
-                yield setitem, (self.original, key, value)
+                yield setitem, self.original, key, value
             else:
-                yield remove, (self.original, key, None)
+                yield remove, self.original, key, None
 
 
 class Draft(dict[Any, Any]):
@@ -105,11 +105,11 @@ class Draft(dict[Any, Any]):
 
     def set(self, thing: Any, name: str, value: Any) -> None:
         """Set an attribute that the step does not read again."""
-        self._others.append((setattr, (thing, name, value)))
+        self._others.append((setattr, thing, name, value))
 
     def wake(self, sleeper: Wakeable) -> None:
         """Wake someone when the step is over."""
-        self._others.append((setitem, (JOURNAL.wakes, object(), sleeper)))
+        self._others.append((setitem, JOURNAL.wakes, object(), sleeper))
 
     def writes(self) -> list[Write]:
         """Return the writes that make all originals equal to their working copies."""
@@ -126,4 +126,4 @@ def _differences(thing: Any, copy: Any) -> Iterator[Write]:
         if type(value) is _Overlay:
             yield from value.writes()
         elif value is not getattr(thing, name):
-            yield setattr, (thing, name, value)
+            yield setattr, thing, name, value

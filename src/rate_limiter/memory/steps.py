@@ -110,9 +110,9 @@ def enter(
             Place(ledger, waiter, in_units(price, ledger), 0) for ledger, price in prices
         )
         served: list[Write] = [
-            (setattr, (waiter, "places", places)),
-            (setattr, (waiter, "order", 0)),
-            (setattr, (waiter, "served", True)),
+            (setattr, waiter, "places", places),
+            (setattr, waiter, "order", 0),
+            (setattr, waiter, "served", True),
         ]
         return _taken(charges, members, now), [*charges, *served]
     return in_turn(join, ledgers_of(prices), now, waiter, prices, members, longest)
@@ -140,11 +140,11 @@ def _enter_alone(
         price = in_units(price, ledger)
     place = Place(ledger, waiter, price, 1)
     return Answer(False, due, 0, ()), [
-        (setattr, (ledger, "fast", None)),
-        (setattr, (ledger, "line", Line(now, place))),
-        (setattr, (waiter, "places", (place,))),
-        (setattr, (waiter, "order", next_order())),
-        (setattr, (waiter, "alarm", due)),
+        (setattr, ledger, "fast", None),
+        (setattr, ledger, "line", Line(now, place)),
+        (setattr, waiter, "places", (place,)),
+        (setattr, waiter, "order", next_order()),
+        (setattr, waiter, "alarm", due),
     ]
 
 
@@ -225,16 +225,16 @@ def look(waiter: Waiter, members: Ledgers, now: int) -> Result:
     units = price * limit.unit if type(price) is int else units_of(price, limit)
     due = ledger.due(base, units, line.left)
     if due > now:
-        return (now,), [(setattr, (waiter, "alarm", due))]
+        return (now,), [(setattr, waiter, "alarm", due)]
     full_at = ledger.served(base, units, due)
     writes: list[Write] = [
-        (setattr, (ledger, "full_at", full_at)),
-        (setattr, (ledger, "fast", limit)),
-        (setattr, (ledger, "line", None)),
-        (setattr, (waiter, "served", True)),
+        (setattr, ledger, "full_at", full_at),
+        (setattr, ledger, "fast", limit),
+        (setattr, ledger, "line", None),
+        (setattr, waiter, "served", True),
     ]
     if ledger.closed_until is not None:  # the end of a pause, which is over
-        writes.append((setattr, (ledger, "closed_until", None)))
+        writes.append((setattr, ledger, "closed_until", None))
     return (now, limit, full_at), writes
 
 
@@ -260,11 +260,11 @@ def leave(waiter: Waiter, now: int) -> Result:
     ledgers = [place.ledger for place in waiter.places]
     if not waiter.served or any(ledger.fast is None for ledger in ledgers):
         return in_turn(_leave, ledgers, now, waiter)
-    writes: list[Write] = [(setattr, (waiter, "places", ())), (setattr, (waiter, "left", True))]
+    writes: list[Write] = [(setattr, waiter, "places", ()), (setattr, waiter, "left", True)]
     for place in waiter.places:
         ledger, limit = place.ledger, place.ledger.limit
         full_at = ledger.corrected(-units_of(place.price, limit), now * limit.scale)
-        writes.append((setattr, (ledger, "full_at", full_at)))
+        writes.append((setattr, ledger, "full_at", full_at))
     return None, writes
 
 
@@ -303,14 +303,14 @@ def _charges(prices: Prices, now: int) -> list[Write] | None:
         start = max(start, instant)
         if start + units > instant + limit.span:
             return None
-        charges.append((setattr, (ledger, "full_at", start + units)))
+        charges.append((setattr, ledger, "full_at", start + units))
     return charges
 
 
 def _taken(charges: list[Write], members: Ledgers, now: int) -> Answer:
     if not members:
         return _TAKEN
-    taken = {args[0]: unpaused(args[0].limit, args[2]) for _, args in charges}
+    taken = {ledger: unpaused(ledger.limit, full_at) for _, ledger, _, full_at in charges}
     after = tuple(taken.get(ledger) or snapshot({}, ledger) for ledger in members)
     return Answer(True, now, 0, after)
 

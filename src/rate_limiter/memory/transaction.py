@@ -10,7 +10,7 @@ Every write sets a value, whatever was there before, so it may be carried out tw
     def take(account, cost):            # computes; called again if a handler came in between
         if account.level < cost:
             return False, []
-        return True, [(setattr, (account, "level", account.level - cost))]
+        return True, [(setattr, account, "level", account.level - cost)]
 
     step(take, account, 3)
 
@@ -42,9 +42,9 @@ __all__ = [
     "step",
 ]
 
-Write: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
-"""A function and its arguments; calling it sets or removes a value. The function must be in C and
-neither call Python nor make an object: `setattr`, `operator.setitem` or `dict.pop`."""
+Write: TypeAlias = tuple[Callable[[Any, Any, Any], object], Any, Any, Any]
+"""A function and its three arguments; calling it sets or removes a value. The function must be in C
+and neither call Python nor make an object: `setattr`, `operator.setitem` or `dict.pop`."""
 Result: TypeAlias = tuple[Any, list[Write]]
 """What a computation returns: its result, and a new list of the writes that make it true."""
 remove: Callable[..., object] = dict[Any, Any].pop
@@ -181,7 +181,7 @@ def _step(  # noqa: C901, PLR0912
                 result, writes = compute(*args)
                 record = writes
                 if stalled is not None:
-                    record.append((setattr, (stalled, "outcome", (result,))))
+                    record.append((setattr, stalled, "outcome", (result,)))
             except Exception:
                 if journal.record is seen:
                     raise
@@ -226,7 +226,7 @@ def _help_one(journal: Journal, stalled: _Stalled) -> None:
             return
         try:
             result, writes = stalled.compute(*stalled.args)
-            record = [*writes, (setattr, (stalled, "outcome", (result,)))]
+            record = [*writes, (setattr, stalled, "outcome", (result,))]
         except Exception:  # noqa: BLE001 - it will be raised where the step was begun
             if journal.record is seen:
                 return
@@ -237,10 +237,10 @@ def _help_one(journal: Journal, stalled: _Stalled) -> None:
 def _carry_out(journal: Journal) -> list[Write]:
     """Carry out the record published last, by whatever thread, and return it."""
     while (record := journal.record) is not journal.carried:
-        for write, args in record:
+        for write, thing, name, value in record:
             # The question and the call are on one line, which nothing can interrupt: a handler may
             # have carried out this record, published its own, and gone on from there.
-            if journal.record is record and journal.carried is not record: write(*args)  # fmt: skip  # noqa: E701
+            if journal.record is record and journal.carried is not record: write(thing, name, value)  # fmt: skip  # noqa: E501, E701
         journal.carried = record if journal.record is record else journal.carried
     record.clear()  # release what it refers to; only its identity is needed from now on
     return record
