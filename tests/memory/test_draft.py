@@ -63,7 +63,7 @@ def test_change_table_writes_key_by_key():
 
 def test_add_new_thing_is_changed_itself():
     """What nobody knows yet needs no copy and no writes."""
-    place, draft = Place(make_ledger(), Waiter(), 1, 1), Draft()
+    place, draft = Place(make_ledger(), Waiter(), 1, 1, 0), Draft()
     draft.add(place)
     draft[place].price = 9
 
@@ -74,13 +74,13 @@ def test_add_new_thing_is_changed_itself():
 def test_set_and_wake_come_true_with_the_rest():
     """P19: Attributes of others and wake-ups are writes of the same step."""
     waiter, sleeper, draft = Waiter(), object(), Draft()
-    draft.set(waiter, "order", 5)
+    draft.set(waiter, "alarm", 5)
     draft.wake(sleeper)
     draft.wake(sleeper)
-    assert (waiter.order, JOURNAL.wakes) == (-1, {})
+    assert (waiter.alarm, JOURNAL.wakes) == (0, {})
 
     carry_out(draft)
-    assert waiter.order == 5
+    assert waiter.alarm == 5
     assert list(JOURNAL.wakes.values()) == [sleeper, sleeper]
     JOURNAL.wakes.clear()
 
@@ -99,7 +99,7 @@ def test_copy_has_every_attribute_of_its_kind(kind):
     thing = {
         Ledger: ledger,
         Line: Line(3),
-        Place: Place(ledger, Waiter(), 2, 1),
+        Place: Place(ledger, Waiter(), 2, 1, 0),
         Waiter: Waiter(),
         Plan: Plan(),
     }[kind]

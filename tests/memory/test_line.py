@@ -89,13 +89,14 @@ def test_join_begins_a_line_and_ends_the_fast_path():
 
 def test_join_gives_later_waiters_a_larger_order():
     """P10: Waiters of several lines are told apart by when they came."""
-    ledger, draft = Ledger(read_limit(5, 1), 0), Draft()
+    ledger, another, draft = Ledger(read_limit(5, 1), 0), Ledger(read_limit(5, 1), 0), Draft()
     first, second = Waiter(), Waiter()
     for waiter in (first, second):
-        stand(draft, waiter, [(ledger, 2)], 0)
+        stand(draft, waiter, [(ledger, 2), (another, 1)], 0)
     carry_out(draft)
 
-    assert -1 < first.order < second.order
+    orders = [place.order for waiter in (first, second) for place in waiter.places]
+    assert orders[0] == orders[1] < orders[2] == orders[3]
 
 
 @pytest.mark.parametrize("price", [3, Fraction(1, 3), Fraction(1, 11), Fraction(1, 10**40)])

@@ -264,7 +264,7 @@ class LocalBucket(Bucket):
         prices, now = self._prices(tokens), self._now()
         drop_abandoned(now)
         answer: Answer = run(enter, waiter, prices, self._ledgers, longest, now)
-        if waiter.order < 0:
+        if not (answer.served or waiter.places):
             raise self._refusal(tokens, prices, answer, now, timeout)
         return now, prices, answer
 

@@ -50,10 +50,9 @@ class Waiter:
         served: Whether it has its tokens.
         left: Whether it has given its tokens back, or left the line.
         alarm: The nanosecond at which the sleeper wakes by itself.
-        order: The order of joining; larger than that of everybody who joined before.
     """
 
-    STATE: ClassVar[tuple[str, ...]] = ("alarm", "left", "order", "places", "served")
+    STATE: ClassVar[tuple[str, ...]] = ("alarm", "left", "places", "served")
     FIXED: ClassVar[tuple[str, ...]] = ("sleeper",)
     __slots__ = (*STATE, *FIXED)
 
@@ -63,7 +62,6 @@ class Waiter:
         self.served = False
         self.left = False
         self.alarm = 0
-        self.order = -1
 
 
 class Place:
@@ -72,6 +70,7 @@ class Place:
     Attributes:
         price: What it costs, in tokens.
         number: Its number in the sums of the line.
+        order: When its waiter joined: a number that is larger than those of all who joined before.
         others: The other ledgers that its waiter needs.
         ahead, behind: The places next to it.
         asleep_ahead, asleep_behind: The places next to it among those of sleepers.
@@ -81,7 +80,7 @@ class Place:
         *("ahead", "behind", "asleep_ahead", "asleep_behind"),
         "price",
     )
-    FIXED: ClassVar[tuple[str, ...]] = ("ledger", "number", "others", "waiter")
+    FIXED: ClassVar[tuple[str, ...]] = ("ledger", "number", "order", "others", "waiter")
     __slots__ = (*STATE, *FIXED)
 
     def __init__(
@@ -90,6 +89,8 @@ class Place:
         waiter: Waiter,
         price: Exact,
         number: int,
+        order: int,
+        *,
         others: tuple[Ledger, ...] = (),
     ) -> None:
         self.ledger = ledger
@@ -97,6 +98,7 @@ class Place:
         self.waiter = waiter
         self.price = price
         self.number = number
+        self.order = order
         self.ahead: Place | None = None
         self.behind: Place | None = None
         self.asleep_ahead: Place | None = None
@@ -169,11 +171,16 @@ def head_price(draft: dict[Any, Any], ledger: Ledger) -> int:
 def stand(draft: Draft, waiter: Waiter, prices: Prices, now: int) -> None:
     """Put a waiter at the end of the lines."""
     work = draft[waiter]
-    work.order = next_order()
-    ledgers = ledgers_of(prices)
-    work.places = tuple(_new_place(draft, waiter, price, ledgers, now) for price in prices)
-    for place in work.places:
-        line = draft[draft[place.ledger].line]
+    order, ledgers = next_order(), ledgers_of(prices)
+    places: list[Place] = []
+    for ledger, price in prices:
+        line = _line_of(draft, ledger, now)
+        line.size += 1
+        others = tuple(other for other in ledgers if other is not ledger)
+        tokens = in_units(price, draft[ledger])
+        place = Place(ledger, waiter, tokens, line.size, order, others=others)
+        draft.add(place)
+        places.append(place)
         line.waiting += 1
         line.joint += bool(place.others)
         append(line.nodes, place.number, place.price)
@@ -182,6 +189,7 @@ def stand(draft: Draft, waiter: Waiter, prices: Prices, now: int) -> None:
             _link(draft, line, place, _SLEEPERS)
         else:
             _note_reservation(line, place, 1)
+    work.places = tuple(places)
 
 
 def take_out(draft: Draft, place: Place) -> None:
@@ -219,21 +227,15 @@ def _note_reservation(line: Line, place: Place, count: int) -> None:
         line.linked[other] += count
 
 
-def _new_place(
-    draft: Draft, waiter: Waiter, price: tuple[Ledger, Exact], ledgers: list[Ledger], now: int
-) -> Place:
-    ledger, tokens = price
+def _line_of(draft: Draft, ledger: Ledger, now: int) -> Line:
+    """Return the line of a bucket, a new one if nobody waits for it."""
     work = draft[ledger]
     if work.line is None:
         work.line = Line(now)
         work.fast = None
         draft.add(work.line)
-    line = draft[work.line]
-    line.size += 1
-    others = tuple(other for other in ledgers if other is not ledger)
-    place = Place(ledger, waiter, in_units(tokens, work), line.size, others)
-    draft.add(place)
-    return place
+    line: Line = draft[work.line]
+    return line
 
 
 def in_units(price: Exact, ledger: Ledger) -> Exact:

@@ -9,7 +9,6 @@ the order of joining, and the plan is kept until something changes in one of the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import attrgetter
 from typing import Any, ClassVar, TypeAlias
 
 from ..units import units_of
@@ -166,7 +165,7 @@ def _new_plan(draft: Draft) -> Plan:
 def _make_plan(draft: Draft, ledger: Ledger) -> Plan:
     """Plan a line and all lines that share waiters with it, directly or not."""
     plan = _new_plan(draft)
-    waiters: dict[Waiter, None] = {}
+    orders: dict[Waiter, int] = {}
     tails: dict[Ledger, Tail] = {}
     family = {ledger: draft[ledger]}
     pending = [ledger]
@@ -177,18 +176,15 @@ def _make_plan(draft: Draft, ledger: Ledger) -> Plan:
         line.plan = plan
         tails[member] = family[member].base, line.left
         for place in _places(draft, line):
-            waiters[place.waiter] = None
+            orders[place.waiter] = place.order
             for other in place.others:
                 if other not in family and draft.get(other, other).line is not None:
                     family[other] = draft[other]
                     pending.append(other)
-    for waiter in sorted(waiters, key=_order):
+    for waiter in sorted(orders, key=orders.__getitem__):
         plan.dues[waiter] = _play(draft, waiter, family, tails)
     plan.tails.update(tails)
     return plan
-
-
-_order = attrgetter("order")  # it does not change once a waiter has joined
 
 
 def _play(

@@ -107,11 +107,10 @@ def enter(
     charges = _charges(prices, now)
     if charges is not None:
         places = tuple(
-            Place(ledger, waiter, in_units(price, ledger), 0) for ledger, price in prices
+            Place(ledger, waiter, in_units(price, ledger), 0, 0) for ledger, price in prices
         )
         served: list[Write] = [
             (setattr, waiter, "places", places),
-            (setattr, waiter, "order", 0),
             (setattr, waiter, "served", True),
         ]
         return _taken(charges, members, now), [*charges, *served]
@@ -138,12 +137,11 @@ def _enter_alone(
         return None
     if type(price) is not int:
         price = in_units(price, ledger)
-    place = Place(ledger, waiter, price, 1)
+    place = Place(ledger, waiter, price, 1, next_order())
     return Answer(False, due, 0, ()), [
         (setattr, ledger, "fast", None),
         (setattr, ledger, "line", Line(now, place)),
         (setattr, waiter, "places", (place,)),
-        (setattr, waiter, "order", next_order()),
         (setattr, waiter, "alarm", due),
     ]
 
