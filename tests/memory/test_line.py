@@ -42,7 +42,7 @@ def check(ledger, waiters):
     assert line.joint == sum(len(waiter.places) > 1 for waiter in waiters)
     linked = [other for w in waiters if w.sleeper is None for p in w.places for other in p.others]
     linked = [other for other in linked if other is not ledger]
-    assert dict(line.linked) == {other: linked.count(other) for other in linked}
+    assert dict(line.linked or {}) == {other: linked.count(other) for other in linked}
     places = [p for waiter in waiters for p in waiter.places if p.ledger is ledger]
     for number, place in enumerate(places, 1):
         ahead = sum(place.price for place in places[:number])

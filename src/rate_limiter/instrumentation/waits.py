@@ -6,7 +6,8 @@ A wait for minutes looks like a program that hangs, so it is warned of by defaul
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any
 
 from ..admission import Tokens
 from ..clock import NANO, seconds
@@ -16,16 +17,26 @@ from ..source import Source
 from .events import WATCH, Holding
 from .guard import LOG, apart, may_warn, telling
 
-__all__ = ["waiting"]
+__all__ = ["is_heard", "waiting"]
 
 _LONG = 60 * NANO  # a wait is warned of if more is to go
+_UNTOLD: AbstractContextManager[None] = nullcontext()
 _ALONE = Source()  # of buckets that are waited for without a limiter
+
+
+def is_heard(source: Source | None, length: int) -> bool:
+    """Tell whether a wait of so many nanoseconds is logged or told to a hook. Most are not."""
+    hooks = source is not None and bool(WATCH.hooks)
+    return hooks or length > _LONG or LOG.isEnabledFor(logging.DEBUG)
 
 
 def waiting(
     source: Source | None, tokens: Tokens, due: int, now: int, held_up_by: Label = None
-) -> Holding | None:
-    """Log that a caller is about to wait; return what to hold meanwhile, None if nobody is told.
+) -> AbstractContextManager[Any]:
+    """Log that a caller is about to wait, and return what to hold meanwhile.
+
+        with waiting(source, tokens, due, now, label):
+            ...  # sleep until then
 
     To be called, and the block to be left, outside every step (P38).
 
@@ -37,11 +48,11 @@ def waiting(
         now: The present one, on the same clock.
         held_up_by: The label of the bucket that holds the caller up longest.
     """
-    length = due - now
+    length = max(due - now, 0)
     if (length > _LONG or LOG.isEnabledFor(logging.DEBUG)) and not telling():
         apart(_log, source or _ALONE, tokens, length, now, held_up_by)
     if source is None or not WATCH.hooks:
-        return None
+        return _UNTOLD
     return Holding("waiting", source.name, tokens, seconds(length), held_up_by)
 
 

@@ -13,8 +13,8 @@ from ..admission import Admission, Receipt, Tokens, copied
 from ..bucket import Bucket, Reservation
 from ..clock import Clock, check_clock, nanoseconds, now_of, seconds, timeout_nanoseconds
 from ..exceptions import Label
-from ..instrumentation.events import WATCH, Holding
-from ..instrumentation.waits import waiting
+from ..instrumentation.events import WATCH
+from ..instrumentation.waits import is_heard, waiting
 from ..level import Level, Levels, scarcest
 from ..rates import Number
 from ..sleeping import (
@@ -180,12 +180,12 @@ class LocalBucket(Bucket):
             asked, prices, answer = self._stand_in_line(waiter, tokens, timeout)
             after = asked, answer.after
             if not answer.served:
-                told = self._told(source, tokens, prices, answer, asked)
-                if told is None:
-                    after = self._sleep(waiter, sleeper)
-                else:
-                    with told:
+                if is_heard(source, waiter.alarm - asked):
+                    label = self._held_up_by(prices, answer)
+                    with waiting(source, tokens, waiter.alarm, asked, label):
                         after = self._sleep(waiter, sleeper)
+                else:
+                    after = self._sleep(waiter, sleeper)
         except BaseException:
             self._leave(waiter)
             raise
@@ -202,12 +202,12 @@ class LocalBucket(Bucket):
             asked, prices, answer = self._stand_in_line(waiter, tokens, timeout)
             after = asked, answer.after
             if not answer.served:
-                told = self._told(source, tokens, prices, answer, asked)
-                if told is None:
-                    after = await self._sleep_async(waiter, sleeper)
-                else:
-                    with told:
+                if is_heard(source, waiter.alarm - asked):
+                    label = self._held_up_by(prices, answer)
+                    with waiting(source, tokens, waiter.alarm, asked, label):
                         after = await self._sleep_async(waiter, sleeper)
+                else:
+                    after = await self._sleep_async(waiter, sleeper)
         except BaseException:
             self._leave(waiter)
             raise
@@ -243,18 +243,9 @@ class LocalBucket(Bucket):
             self._leave(waiter)
             raise
 
-    def _told(
-        self, source: Source | None, tokens: Tokens, prices: Prices, answer: Answer, now: int
-    ) -> Holding | None:
-        """Tell that a caller is about to wait; return what to hold meanwhile, if anything."""
-        return waiting(source, tokens, answer.due or now, now, self._held_up_by(prices, answer))
-
     def _held_up_by(self, prices: Prices, answer: Answer) -> Label:
         """Return the label of the bucket that holds a caller up longest."""
-        labels = self._labels
-        if len(labels) == 1:
-            return labels[0]
-        return labels[self._ledgers.index(prices[answer.slowest][0])]
+        return self._labels[self._ledgers.index(prices[answer.slowest][0])]
 
     def _stand_in_line(
         self, waiter: Waiter, tokens: Tokens, timeout: Number | None
@@ -264,7 +255,7 @@ class LocalBucket(Bucket):
         prices, now = self._prices(tokens), self._now()
         drop_abandoned(now)
         answer: Answer = run(enter, waiter, prices, self._ledgers, longest, now)
-        if not (answer.served or waiter.places):
+        if not (answer.served or answer.waits):
             raise self._refusal(tokens, prices, answer, now, timeout)
         return now, prices, answer
 

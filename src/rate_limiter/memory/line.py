@@ -123,7 +123,8 @@ class Line:
             something changed for the better.
         plan: When each waiter is served, if some stand in other lines as well; see `planning`.
         linked: For each other ledger, how many reservations stand in its line and in this one. No
-            sleeper is woken for them, so when they move up, both lines have to be looked at.
+            sleeper is woken for them, so when they move up, both lines have to be looked at. None
+            until there is one.
     """
 
     STATE: ClassVar[tuple[str, ...]] = (
@@ -146,7 +147,7 @@ class Line:
             nodes[1] = place.price
         self.left = left
         self.plan: Any = None
-        self.linked = Table()
+        self.linked: Table | None = None
 
 
 # The names of the links in a chain: its first and its last, and ahead and behind of each.
@@ -224,6 +225,8 @@ def change_price(draft: Draft, place: Place, price: Exact) -> None:
 
 def _note_reservation(line: Line, place: Place, count: int) -> None:
     for other in place.others:
+        if line.linked is None:
+            line.linked = Table()
         line.linked[other] += count
 
 

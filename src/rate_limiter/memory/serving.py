@@ -127,9 +127,10 @@ def rouse(draft: Draft) -> None:
             line = draft.get(line, line)
             if line.first_asleep is not None:
                 _rouse_one(draft, line.first_asleep.waiter)
-            new = [other for other in line.linked.keys_of_all() if other not in found]
-            found.update(new)
-            pending.extend(new)
+            if line.linked is not None:
+                new = [other for other in line.linked.keys_of_all() if other not in found]
+                found.update(new)
+                pending.extend(new)
 
 
 def _rouse_one(draft: Draft, waiter: Waiter) -> None:

@@ -64,16 +64,19 @@ class Answer(NamedTuple):
         served: Whether the tokens have been taken.
         due: The nanosecond at which they are there, or could be; None for never.
         slowest: The index of the bucket that holds the caller up longest.
-        after: What each bucket is like after the decision; empty for who stands in line now.
+        after: What each bucket is like after the decision; empty for who waits.
+        waits: Whether the caller stands in line now; its waiter's alarm tells until when.
     """
 
     served: bool
     due: int | None
     slowest: int
     after: tuple[Snapshot, ...]
+    waits: bool = False
 
 
 _TAKEN = Answer(served=True, due=0, slowest=0, after=())  # for callers that need no more
+_ALONE = Answer(served=False, due=None, slowest=0, after=(), waits=True)  # its alarm tells the rest
 
 
 def in_turn(act: Callable[..., Any], ledgers: Iterable[Ledger], now: int, *args: Any) -> Result:
@@ -138,7 +141,7 @@ def _enter_alone(
     if type(price) is not int:
         price = in_units(price, ledger)
     place = Place(ledger, waiter, price, 1, next_order())
-    return Answer(False, due, 0, ()), [
+    return _ALONE, [
         (setattr, ledger, "fast", None),
         (setattr, ledger, "line", Line(now, place)),
         (setattr, waiter, "places", (place,)),
@@ -205,7 +208,7 @@ def join(
     else:
         extend_plan(draft, waiter, due, tails)
         draft[waiter].alarm = due
-        return Answer(False, due, slowest, ())
+        return Answer(False, due, slowest, (), waits=True)
     return Answer(True, due, slowest, snapshots(draft, members))
 
 
@@ -214,26 +217,36 @@ def look(waiter: Waiter, members: Ledgers, now: int) -> Result:
 
     The result is what the buckets are like, in either form of `After`.
     """
-    line = members[0].line if len(members) == 1 else None
-    place = None if line is None or line.waiting > 1 else line.first
-    if line is None or place is None or place.waiter is not waiter:
-        return in_turn(_look, [place.ledger for place in waiter.places], now, waiter, members)
-    ledger = members[0]  # it is alone in line: the same without a draft
-    limit, base, price = ledger.limit, ledger.base, place.price
+    if len(members) == 1:
+        alone = _look_alone(waiter, members[0], now)
+        if alone is not None:
+            return alone
+    return in_turn(_look, [place.ledger for place in waiter.places], now, waiter, members)
+
+
+def _look_alone(waiter: Waiter, ledger: Ledger, now: int) -> Result | None:
+    """Look for who is alone in the line of a single bucket without a pause, without a draft.
+
+    Returns None, for the longer way, if that is not how it is.
+    """
+    line, limit = ledger.line, ledger.limit
+    if line is None or line.waiting > 1 or ledger.closed_until is not None:
+        return None
+    place, full_at = line.first, ledger.full_at
+    if place.waiter is not waiter:
+        return None
+    price = place.price
     units = price * limit.unit if type(price) is int else units_of(price, limit)
-    due = ledger.due(base, units, line.left)
+    due = ledger.due(full_at, units, line.left)
     if due > now:
         return (now,), [(setattr, waiter, "alarm", due)]
-    full_at = ledger.served(base, units, due)
-    writes: list[Write] = [
+    full_at = ledger.served(full_at, units, due)
+    return (now, limit, full_at), [
         (setattr, ledger, "full_at", full_at),
         (setattr, ledger, "fast", limit),
         (setattr, ledger, "line", None),
         (setattr, waiter, "served", True),
     ]
-    if ledger.closed_until is not None:  # the end of a pause, which is over
-        writes.append((setattr, ledger, "closed_until", None))
-    return (now, limit, full_at), writes
 
 
 def _look(draft: Draft, now: int, waiter: Waiter, members: Ledgers) -> After:

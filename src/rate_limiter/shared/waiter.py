@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ..admission import Tokens
@@ -70,7 +70,7 @@ class Waiter:
         """Return what is told of the wait; see `instrumentation.waits.waiting`."""
         limit = self._question.charges[self.answer.slowest][0]
         label = self.bucket._limits.label(limit)
-        return waiting(source, tokens, self.leaves, self.heard, label) or nullcontext()
+        return waiting(source, tokens, self.leaves, self.heard, label)
 
     def renew(self, longest: int) -> Flow[None]:
         """Ask again when it leaves. A failure is no answer while the place still lasts.
