@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from statistics import median
+from threading import Lock
 from types import ModuleType
 
 from calls import NEVER, PLENTY, nothing_for, with_new_keys
@@ -59,6 +61,30 @@ class BareBucket:
         self._ledger = BareLedger(self, self._now())
 
 
+class BareLine:
+    """A bucket of one token whose callers stand in line: each sleeps at a lock until its turn.
+
+    Nobody may leave early, and nothing may change meanwhile.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._gap = 1 / rate
+        self._lock = Lock()
+        self._line: deque[object] = deque()
+        self._last = time.monotonic()  # when the last one is served
+
+    def wait(self) -> None:
+        gate = Lock()
+        gate.acquire()
+        with self._lock:
+            now = time.monotonic()
+            self._line.append(gate)
+            self._last = due = max(self._last + self._gap, now)
+        gate.acquire(True, due - now)
+        with self._lock:
+            self._line.popleft()
+
+
 class BareAdapter(Canned):
     """An adapter of requests that asks a bucket before it lets another send."""
 
@@ -87,6 +113,8 @@ def floors(rounds: int) -> Iterator[Figure]:
             label = f"processor of a wait {crowd(rate, number)} / of a sleep"
             pair = waiting(rate, number), sleeping(rate, number)
             yield over_floor(label, few, pair)
+            label = f"processor of a wait {crowd(rate, number)} / of one in a line by hand"
+            yield over_floor(label, few, (waiting(rate, number), in_line(rate, number)))
     label = f"processor of each of {TASKS:,} tasks that wait / that sleep"
     yield over_floor(label, few, (tasks_waiting, tasks_sleeping))
     pair = import_of("rate_limiter"), import_of(*others())
@@ -136,6 +164,12 @@ def waiting(rate: int, threads: int) -> Sample:
 def sleeping(rate: int, threads: int) -> Sample:
     """Return what measures the same for threads that sleep as often as they would be served."""
     return lambda: processor(lambda: time.sleep(threads / rate), threads)
+
+
+def in_line(rate: int, threads: int) -> Sample:
+    """Return what measures the same for threads that stand in line, by hand."""
+    line = BareLine(rate)
+    return lambda: processor(line.wait, threads)
 
 
 def processor(wait: Callable[[], object], threads: int) -> float:
