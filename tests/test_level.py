@@ -2,9 +2,11 @@
 
 import asyncio
 import pickle
+from functools import partial
 
 import pytest
 
+from injection.injectors import Moment
 from rate_limiter import (
     BucketGroup,
     CostExceedsCapacity,
@@ -157,6 +159,73 @@ def test_read_levels_of_a_permit_that_waited(in_task):
     bucket.refund(5)
 
     assert (permit.waited, permit.levels) == (1.5, {None: level(0.0, full_in=5.0)})
+
+
+class EarlyClock(ManualClock):
+    """A clock whose first sleep ends a nanosecond early."""
+
+    def sleep(self, sleeper, until):
+        self.advance(max(until - self.now() - 1, 1) / 10**9)
+
+
+def come_late(bucket, clock):
+    clock.advance(5)
+    assert bucket.level.waiting == 0  # whoever looks serves who is due
+
+
+def enter_while(act, line, grouped):
+    """Return a permit that waited while something happened before a line, and whether it did."""
+    clock = EarlyClock()
+    bucket = make(clock, initial_tokens=0)
+    limited = BucketGroup(paid=bucket, other=make(clock)) if grouped else bucket
+    permit = RateLimiter(limited).acquire({"paid": 3} if grouped else 3)
+    moment = Moment(line, partial(act, bucket, clock))
+    with moment.watching():
+        permit.__enter__()
+    return permit, moment.passed >= line
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(
+    "act",
+    [
+        come_late,
+        lambda bucket, clock: bucket.refund(5),
+        lambda bucket, clock: bucket._reset(),
+    ],
+    ids=["come late", "refund", "reset"],
+)
+def test_read_levels_of_a_permit_that_a_handler_served(act, grouped):
+    """P37: Whoever serves a waiter, and when, it is not in line any more in its levels."""
+    line, happened = 0, True
+    while happened:
+        line += 1
+        permit, happened = enter_while(act, line, grouped)
+        assert {one.waiting for one in permit.levels.values()} == {0}, line
+    assert line > 100
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("beside", ["line", "pause"])
+def test_read_levels_of_buckets_that_a_cost_leaves_out(waits, beside):
+    """P37: Whoever is due there has been served, though nothing is taken from them."""
+    clock = ManualClock(auto_advance=True)
+    paid, other = make(clock), make(clock, initial_tokens=0)
+    limiter = RateLimiter(BucketGroup(paid=paid, other=other))
+    if beside == "line":
+        other.reserve(1)  # nobody wakes for it
+    else:
+        other.pause(30)
+    clock.advance(100)
+    permit = limiter.acquire({"paid": 1})
+    if waits:
+        paid.reserve(11)
+    permit.__enter__()
+
+    assert (permit.waited > 0) is waits
+    assert permit.levels["other"] == level(10.0, full_in=0.0)
+    error = refused(RateLimiter(limiter.bucket, block=False), {"paid": 10})
+    assert error.levels["other"] == level(10.0, full_in=0.0)
 
 
 @pytest.mark.parametrize("in_task", [False, True])

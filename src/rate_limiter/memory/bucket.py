@@ -31,7 +31,7 @@ from .abandoned import drop_abandoned, forget_sleeper, note_sleeper
 from .changes import correct, give_back, pause, reprice, reset, resume, settle
 from .ledger import Ledger
 from .levels import full_in, level_of, unpaused
-from .line import Prices, Waiter, ledgers_of
+from .line import Prices, Waiter
 from .steps import After, Answer, ask, due_of_waiter, enter, in_turn, leave, look, look_at, take
 from .transaction import run
 
@@ -225,7 +225,7 @@ class LocalBucket(Bucket):
             while True:
                 self._clock.sleep(sleeper, waiter.alarm)
                 after = self._look(waiter)
-                if waiter.served:
+                if after is not None:
                     return after
         except BaseException:
             self._leave(waiter)
@@ -237,7 +237,7 @@ class LocalBucket(Bucket):
             while True:
                 await self._clock.sleep_async(sleeper, waiter.alarm)
                 after = self._look(waiter)
-                if waiter.served:
+                if after is not None:
                     return after
         except BaseException:
             self._leave(waiter)
@@ -259,10 +259,10 @@ class LocalBucket(Bucket):
             raise self._refusal(tokens, prices, answer, now, timeout)
         return now, prices, answer
 
-    def _look(self, waiter: Waiter) -> After:
+    def _look(self, waiter: Waiter) -> After | None:
         now = self._now()
         drop_abandoned(now)
-        after: After = run(look, waiter, self._ledgers, now)
+        after: After | None = run(look, waiter, self._ledgers, now)
         return after
 
     def _leave(self, waiter: Waiter) -> None:
@@ -279,7 +279,7 @@ class LocalBucket(Bucket):
 
     def _ask(self, prices: Prices, now: int, *, at_once: bool) -> Answer:
         drop_abandoned(now)
-        answer: Answer = run(in_turn, ask, ledgers_of(prices), now, prices, self._ledgers, at_once)
+        answer: Answer = run(in_turn, ask, self._ledgers, now, prices, self._ledgers, at_once)
         return answer
 
     def _look_at(self, now: int) -> After:

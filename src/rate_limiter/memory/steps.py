@@ -93,8 +93,8 @@ def in_turn(act: Callable[..., Any], ledgers: Iterable[Ledger], now: int, *args:
 def take(prices: Prices, members: Ledgers, now: int) -> Result:
     """Take tokens if they are there now; a cost above the capacity never is."""
     charges = _charges(prices, now)
-    if charges is None:
-        return in_turn(_take, ledgers_of(prices), now, prices, members)
+    if charges is None or _line_beside(prices, members):
+        return in_turn(_take, members or ledgers_of(prices), now, prices, members)
     return _taken(charges, members, now), charges
 
 
@@ -108,7 +108,7 @@ def enter(
         if alone is not None:
             return alone
     charges = _charges(prices, now)
-    if charges is not None:
+    if charges is not None and not _line_beside(prices, members):
         places = tuple(
             Place(ledger, waiter, in_units(price, ledger), 0, 0) for ledger, price in prices
         )
@@ -117,7 +117,7 @@ def enter(
             (setattr, waiter, "served", True),
         ]
         return _taken(charges, members, now), [*charges, *served]
-    return in_turn(join, ledgers_of(prices), now, waiter, prices, members, longest)
+    return in_turn(join, members, now, waiter, prices, members, longest)
 
 
 def _enter_alone(
@@ -213,15 +213,16 @@ def join(
 
 
 def look(waiter: Waiter, members: Ledgers, now: int) -> Result:
-    """Tell a sleeper that woke whether it was served; if not, set its alarm again.
+    """Tell a sleeper that woke what the buckets are like, if it was served.
 
-    The result is what the buckets are like, in either form of `After`.
+    The result is an `After`; None if it was not served, and its alarm is set again.
     """
     if len(members) == 1:
         alone = _look_alone(waiter, members[0], now)
         if alone is not None:
             return alone
-    return in_turn(_look, [place.ledger for place in waiter.places], now, waiter, members)
+    ledgers = dict.fromkeys([*[place.ledger for place in waiter.places], *members])
+    return in_turn(_look, ledgers, now, waiter, members)
 
 
 def _look_alone(waiter: Waiter, ledger: Ledger, now: int) -> Result | None:
@@ -239,7 +240,7 @@ def _look_alone(waiter: Waiter, ledger: Ledger, now: int) -> Result | None:
     units = price * limit.unit if type(price) is int else units_of(price, limit)
     due = ledger.due(full_at, units, line.left)
     if due > now:
-        return (now,), [(setattr, waiter, "alarm", due)]
+        return None, [(setattr, waiter, "alarm", due)]
     full_at = ledger.served(full_at, units, due)
     return (now, limit, full_at), [
         (setattr, ledger, "full_at", full_at),
@@ -249,10 +250,11 @@ def _look_alone(waiter: Waiter, ledger: Ledger, now: int) -> Result | None:
     ]
 
 
-def _look(draft: Draft, now: int, waiter: Waiter, members: Ledgers) -> After:
-    if not draft.get(waiter, waiter).served:
-        draft[waiter].alarm = due_of(draft, waiter)
-    return now, snapshots(draft, members)
+def _look(draft: Draft, now: int, waiter: Waiter, members: Ledgers) -> After | None:
+    if draft.get(waiter, waiter).served:
+        return now, snapshots(draft, members)
+    draft[waiter].alarm = due_of(draft, waiter)
+    return None
 
 
 def look_at(draft: Draft, now: int, members: Ledgers) -> After:
@@ -316,6 +318,11 @@ def _charges(prices: Prices, now: int) -> list[Write] | None:
             return None
         charges.append((setattr, ledger, "full_at", start + units))
     return charges
+
+
+def _line_beside(prices: Prices, members: Ledgers) -> bool:
+    """Tell whether somebody waits, or a pause is on, where nothing is taken but a snapshot is."""
+    return len(members) > len(prices) and any(member.fast is None for member in members)
 
 
 def _taken(charges: list[Write], members: Ledgers, now: int) -> Answer:
