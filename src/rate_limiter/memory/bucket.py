@@ -171,43 +171,48 @@ class LocalBucket(Bucket):
     def _wait(
         self, tokens: Tokens, timeout: Number | None, source: Source | None = None
     ) -> tuple[int, After]:
-        """Take tokens as `wait` does; return when they were asked for, and what was found then."""
+        """Take tokens as `wait` does.
+
+        Returns:
+            When they were asked for, in nanoseconds, and what the bucket was like once it had them.
+        """
         if running_loop():
             self._warn_of_blocking(tokens, timeout)
         sleeper = ThreadSleeper()
         waiter = Waiter(sleeper)
         try:
             asked, prices, answer = self._stand_in_line(waiter, tokens, timeout)
-            after = asked, answer.after
-            if not answer.served:
-                if is_heard(source, waiter.alarm - asked):
-                    label = self._held_up_by(prices, answer)
-                    with waiting(source, tokens, waiter.alarm, asked, label):
-                        after = self._sleep(waiter, sleeper)
-                else:
+            if answer.served:
+                after: After = asked, answer.after
+            elif is_heard(source, waiter.alarm - asked):
+                label = self._held_up_by(prices, answer)
+                with waiting(source, tokens, waiter.alarm, asked, label):
                     after = self._sleep(waiter, sleeper)
+            else:
+                after = self._sleep(waiter, sleeper)
         except BaseException:
             self._leave(waiter)
             raise
-        waiter.places = ()  # or only the garbage collector would find them, for they refer to it
+        waiter.places = ()  # they refer to it; no step reads those of a sleeper that was served
         return asked, after
 
     async def _wait_async(
         self, tokens: Tokens, timeout: Number | None, source: Source | None = None
     ) -> tuple[int, After]:
+        """Do as `_wait` from within a task."""
         sleeper = task_sleeper()
         waiter = Waiter(sleeper)
         try:
             note_sleeper(sleeper.loop, waiter)
             asked, prices, answer = self._stand_in_line(waiter, tokens, timeout)
-            after = asked, answer.after
-            if not answer.served:
-                if is_heard(source, waiter.alarm - asked):
-                    label = self._held_up_by(prices, answer)
-                    with waiting(source, tokens, waiter.alarm, asked, label):
-                        after = await self._sleep_async(waiter, sleeper)
-                else:
+            if answer.served:
+                after: After = asked, answer.after
+            elif is_heard(source, waiter.alarm - asked):
+                label = self._held_up_by(prices, answer)
+                with waiting(source, tokens, waiter.alarm, asked, label):
                     after = await self._sleep_async(waiter, sleeper)
+            else:
+                after = await self._sleep_async(waiter, sleeper)
         except BaseException:
             self._leave(waiter)
             raise

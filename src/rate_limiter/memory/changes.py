@@ -53,7 +53,7 @@ def reprice(draft: Draft, now: int, waiter: Waiter, prices: Prices) -> bool:
         if ledger not in places:
             if not work.served:
                 raise ValueError("a reservation that waits pays only the buckets it was made for")
-            places[ledger] = paid = Place(ledger, waiter, 0, 0, 0)
+            places[ledger] = paid = Place(ledger, waiter, 0)
             draft.add(paid)
             work.places += (paid,)
         place = draft[places[ledger]]

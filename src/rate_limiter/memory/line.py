@@ -46,7 +46,8 @@ class Waiter:
         sleeper: The thread or task to wake; None for a reservation, for which nobody sleeps.
 
     Attributes:
-        places: Where it stands or has stood; none before it joins and after it has left.
+        places: Where it stands or has stood; none before it joins, and after it has left, or has
+            waited to the end.
         served: Whether it has its tokens.
         left: Whether it has given its tokens back, or left the line.
         alarm: The nanosecond at which the sleeper wakes by itself.
@@ -69,7 +70,7 @@ class Place:
 
     Attributes:
         price: What it costs, in tokens.
-        number: Its number in the sums of the line.
+        number: Its number in the sums of the line; 0 if it never stood in one.
         order: When its waiter joined: a number that is larger than those of all who joined before.
         others: The other ledgers that its waiter needs.
         ahead, behind: The places next to it.
@@ -88,8 +89,8 @@ class Place:
         ledger: Ledger,
         waiter: Waiter,
         price: Exact,
-        number: int,
-        order: int,
+        number: int = 0,
+        order: int = 0,
         *,
         others: tuple[Ledger, ...] = (),
     ) -> None:

@@ -62,10 +62,11 @@ class Answer(NamedTuple):
 
     Attributes:
         served: Whether the tokens have been taken.
-        due: The nanosecond at which they are there, or could be; None for never.
+        due: The nanosecond at which they are there, or could be; None for never. For who waits its
+            alarm tells it.
         slowest: The index of the bucket that holds the caller up longest.
         after: What each bucket is like after the decision; empty for who waits.
-        waits: Whether the caller stands in line now; its waiter's alarm tells until when.
+        waits: Whether the caller stands in line now.
     """
 
     served: bool
@@ -76,7 +77,7 @@ class Answer(NamedTuple):
 
 
 _TAKEN = Answer(served=True, due=0, slowest=0, after=())  # for callers that need no more
-_ALONE = Answer(served=False, due=None, slowest=0, after=(), waits=True)  # its alarm tells the rest
+_WAITS_ALONE = Answer(served=False, due=None, slowest=0, after=(), waits=True)
 
 
 def in_turn(act: Callable[..., Any], ledgers: Iterable[Ledger], now: int, *args: Any) -> Result:
@@ -109,9 +110,7 @@ def enter(
             return alone
     charges = _charges(prices, now)
     if charges is not None and not _line_beside(prices, members):
-        places = tuple(
-            Place(ledger, waiter, in_units(price, ledger), 0, 0) for ledger, price in prices
-        )
+        places = tuple(Place(ledger, waiter, in_units(price, ledger)) for ledger, price in prices)
         served: list[Write] = [
             (setattr, waiter, "places", places),
             (setattr, waiter, "served", True),
@@ -125,7 +124,8 @@ def _enter_alone(
 ) -> Result | None:
     """Begin the line of a single bucket, the commonest of all waits, without a draft.
 
-    Returns None, for the longer way, if that is not all there is to do.
+    Returns None, for the longer way, if that is not all there is to do. A full bucket goes there,
+    for its `full_at` has to be cut first: until then `due` may be too early, but never too late.
     """
     limit = ledger.fast
     if limit is None or limit.strict:
@@ -136,12 +136,12 @@ def _enter_alone(
     delay = due - now
     if delay <= 0 or delay > (CENTURY if longest is None else longest):
         return None
-    if full_at < now * limit.scale:  # full, and the cost is above the capacity: it has to be cut
+    if full_at < now * limit.scale:  # the cost is above the capacity
         return None
     if type(price) is not int:
         price = in_units(price, ledger)
-    place = Place(ledger, waiter, price, 1, next_order())
-    return _ALONE, [
+    place = Place(ledger, waiter, price, 1, next_order())  # by position, which is quicker
+    return _WAITS_ALONE, [
         (setattr, ledger, "fast", None),
         (setattr, ledger, "line", Line(now, place)),
         (setattr, waiter, "places", (place,)),
@@ -205,11 +205,10 @@ def join(
     stand(draft, waiter, prices, now)
     if due <= now:
         serve_one(draft, waiter, due, now)
-    else:
-        extend_plan(draft, waiter, due, tails)
-        draft[waiter].alarm = due
-        return Answer(False, due, slowest, (), waits=True)
-    return Answer(True, due, slowest, snapshots(draft, members))
+        return Answer(True, due, slowest, snapshots(draft, members))
+    extend_plan(draft, waiter, due, tails)
+    draft[waiter].alarm = due
+    return Answer(False, due, slowest, (), waits=True)
 
 
 def look(waiter: Waiter, members: Ledgers, now: int) -> Result:

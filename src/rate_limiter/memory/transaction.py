@@ -46,7 +46,10 @@ Write: TypeAlias = tuple[Callable[[Any, Any, Any], object], Any, Any, Any]
 """A function and its three arguments; calling it sets or removes a value. The function must be in C
 and neither call Python nor make an object: `setattr`, `operator.setitem` or `dict.pop`."""
 Result: TypeAlias = tuple[Any, list[Write]]
-"""What a computation returns: its result, and a new list of the writes that make it true."""
+"""What a computation returns: its result, and the writes that make it true.
+
+The list is one that nobody else keeps: it becomes the record, and is emptied when carried out.
+"""
 remove: Callable[..., object] = dict[Any, Any].pop
 """Remove a key from a dictionary, if it is there, as a write."""
 UNFINISHED = object()
