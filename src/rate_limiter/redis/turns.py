@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from threading import Lock, get_ident
 from time import monotonic
 from typing import Any, TypeVar
@@ -55,7 +56,7 @@ class ThreadTurns:
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[_Turn] = deque()
+        self._waiting: list[_Turn] = []  # copied whole; a deque may change amid it without the GIL
 
     def get(self, attempt: Callable[[], _T], patience: float, *, urgent: bool = False) -> _T:
         """Return what an attempt returns, trying again while there is a shortage.
@@ -95,7 +96,7 @@ class ThreadTurns:
     def _wait(self, turn: _Turn, first: bool, pause: float) -> None:
         """Wait until a turn may look for a connection."""
         try:
-            (self._waiting.appendleft if first else self._waiting.append)(turn)
+            (partial(self._waiting.insert, 0) if first else self._waiting.append)(turn)
             left = turn.deadline - monotonic()
             while left > 0:
                 leads = self._leads(turn)
@@ -107,9 +108,9 @@ class ThreadTurns:
 
     def _leads(self, turn: _Turn) -> bool:
         """Tell whether nobody is ahead of a turn, but for what its signal handler interrupts."""
-        ahead = self._waiting.copy()
-        while ahead and ahead[0] is not turn:
-            other = ahead.popleft()
+        for other in self._waiting.copy():
+            if other is turn:
+                break
             if other.counts() and other.thread != turn.thread:
                 return False
         return True
