@@ -9,6 +9,7 @@ import time
 import pytest
 from processes import Child, in_child
 
+from rate_limiter.sqlite import line as line_module
 from rate_limiter.sqlite.line import Line, Turn, locks_of_files
 
 
@@ -148,3 +149,15 @@ def test_first_in_line_is_let_in_by_a_process_that_never_stops(make_bucket, path
         bucket.allow()
     assert time.monotonic() - began > 0.1  # it has waited until it took the first for stopped
     first.end()
+
+
+def test_close_a_file_when_the_interpreter_ends_needs_no_module(tmp_path, monkeypatch):
+    """P41: Modules may be gone before what they have opened."""
+    descriptor = os.open(tmp_path / "line", os.O_CREAT | os.O_RDWR)
+    opened = line_module._Opened(descriptor)
+    with monkeypatch.context() as patched:
+        patched.setattr(line_module, "os", None)
+        del opened
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)

@@ -9,6 +9,7 @@ first, nobody else tries; it gets the lock as soon as it is free (P38).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any
@@ -46,8 +47,8 @@ class _Opened:
         """Return its descriptor."""
         return self._descriptor
 
-    def __del__(self) -> None:
-        os.close(self._descriptor)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self._descriptor)  # kept here, for `os` may be gone when the interpreter ends
 
 
 class Line:
