@@ -217,6 +217,7 @@ def test_flood_under_another_clock_drops_keys():
         assert limiters["new"].bucket.allow()
 
 
+@pytest.mark.fast_path
 @pytest.mark.no_cover
 def test_keep_a_key_in_use_takes_at_most_450_bytes():
     """P24: All that a key with a bucket adds to memory is 430 bytes, 20 more if it is compiled."""

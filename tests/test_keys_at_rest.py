@@ -17,6 +17,8 @@ from rate_limiter.memory.at_rest import KeysAtRest
 from rate_limiter.testing import ManualClock
 from rate_limiter.units import read_limit
 
+pytestmark = pytest.mark.fast_path
+
 
 @pytest.fixture(autouse=True)
 def _as_without_a_tracer(monkeypatch):

@@ -91,6 +91,7 @@ def test_take_long_after_a_pause_takes_from_a_full_bucket(clock, how):
         lambda bucket, held, clock: [bucket.pause(5), clock.advance(50), held.delay],
     ],
 )
+@pytest.mark.fast_path
 @pytest.mark.parametrize("shared", [False, True])
 def test_end_of_a_line_brings_the_fast_path_back(clock, end, shared):
     """P38: Once nobody waits and no pause is on, a call needs no step any more."""
@@ -255,6 +256,7 @@ def test_wait_sleeps_once_for_each_grant(clock, shared):
     assert asyncio.run(main()) == 5
 
 
+@pytest.mark.fast_path
 @pytest.mark.parametrize("who", ["task", "reservation", "group"])
 def test_serve_at_the_end_of_a_pause_leaves_no_trace_of_it(clock, who):
     """P36: What is given back after a pause is there, for it is over and has been served from."""

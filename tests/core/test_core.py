@@ -312,6 +312,7 @@ async def print_nothing_async():
     pass
 
 
+@pytest.mark.fast_path
 def test_take_a_call_in_parts_tells_what_pays_and_what_is_called(monkeypatch):
     """P46: The compiled core gets what a limited call consists of, of every kind."""
     monkeypatch.setattr(ledger, "gettrace", lambda: None)  # what measures coverage is a tracer

@@ -176,6 +176,7 @@ class Meddling(ManualClock):
         return super().now()
 
 
+@pytest.mark.fast_path
 def test_change_a_permit_while_the_clock_is_read_takes_what_it_was_made_for():
     """P46: A cost that nobody else has is kept for the length of the call."""
     clock, kept = Meddling(), []
@@ -296,6 +297,7 @@ def looks_of(call):
     return looks
 
 
+@pytest.mark.fast_path
 @pytest.mark.no_cover  # a tracer is in the way of what is at rest
 @each("cost", [1, 2, 2**40, 2**52, 1e15, 1e300])
 def test_look_at_a_clock_as_often_whichever_core_serves(cost):

@@ -14,6 +14,8 @@ from rate_limiter.memory import at_rest
 from rate_limiter.memory.at_rest import KeysAtRest
 from rate_limiter.testing import ManualClock
 
+pytestmark = pytest.mark.fast_path
+
 set_nomemory = None
 remove_mem_hooks = int
 if sys.version_info < (3, 12):  # a failed allocation ends later interpreters themselves

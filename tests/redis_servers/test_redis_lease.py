@@ -74,6 +74,7 @@ def test_end_a_process_gives_its_lease_back(redis_server, name, close):
         assert RedisTokenBucket(client, name, CAPACITY, RATE).available_tokens >= CAPACITY - 1
 
 
+@pytest.mark.fast_path
 def test_close_a_bucket_of_tasks_gives_its_lease_back(async_client, name):
     """P42: So it is in a task, and the bucket can be used afterwards."""
 
@@ -92,6 +93,7 @@ def test_close_a_bucket_of_tasks_gives_its_lease_back(async_client, name):
     asyncio.run(main())
 
 
+@pytest.mark.fast_path
 def test_make_by_words_takes_a_lease(client, name):
     """A rate in words goes with a lease as numbers do."""
     bucket = RedisTokenBucket.from_rate(client, name, "40/hour", lease=LONG)

@@ -22,7 +22,7 @@ from rate_limiter.shared.failures import ReplyLost
 from rate_limiter.shared.lease import Lease
 from rate_limiter.testing import ManualClock
 
-pytestmark = pytest.mark.usefixtures("untraced")
+pytestmark = [pytest.mark.usefixtures("untraced"), pytest.mark.fast_path]
 
 
 @pytest.fixture

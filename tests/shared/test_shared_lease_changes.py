@@ -15,7 +15,7 @@ from rate_limiter import (
 from rate_limiter.shared import holding, returning
 from rate_limiter.testing import ManualClock
 
-pytestmark = pytest.mark.usefixtures("untraced")
+pytestmark = [pytest.mark.usefixtures("untraced"), pytest.mark.fast_path]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from rate_limiter.shared import background, holding, returning
 from rate_limiter.shared.failures import NoAnswer
 from rate_limiter.testing import ManualClock
 
-pytestmark = pytest.mark.usefixtures("untraced")
+pytestmark = [pytest.mark.usefixtures("untraced"), pytest.mark.fast_path]
 
 
 @pytest.fixture
