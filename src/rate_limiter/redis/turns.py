@@ -108,12 +108,9 @@ class ThreadTurns:
 
     def _leads(self, turn: _Turn) -> bool:
         """Tell whether nobody is ahead of a turn, but for what its signal handler interrupts."""
-        for other in self._waiting.copy():
-            if other is turn:
-                break
-            if other.counts() and other.thread != turn.thread:
-                return False
-        return True
+        waiting = self._waiting.copy()
+        ahead = waiting[: waiting.index(turn)]
+        return not any(other.counts() and other.thread != turn.thread for other in ahead)
 
 
 def _set(turn: _Turn) -> None:
