@@ -26,8 +26,11 @@ _ALONE = Source()  # of buckets that are waited for without a limiter
 
 def is_heard(source: Source | None, length: int) -> bool:
     """Tell whether a wait of so many nanoseconds is logged or told to a hook. Most are not."""
-    hooks = source is not None and bool(WATCH.hooks)
-    return hooks or length > _LONG or LOG.isEnabledFor(logging.DEBUG)
+    return (source is not None and bool(WATCH.hooks)) or _is_logged(length)
+
+
+def _is_logged(length: int) -> bool:
+    return length > _LONG or LOG.isEnabledFor(logging.DEBUG)
 
 
 def waiting(
@@ -49,7 +52,7 @@ def waiting(
         held_up_by: The label of the bucket that holds the caller up longest.
     """
     length = max(due - now, 0)
-    if (length > _LONG or LOG.isEnabledFor(logging.DEBUG)) and not telling():
+    if _is_logged(length) and not telling():
         apart(_log, source or _ALONE, tokens, length, now, held_up_by)
     if source is None or not WATCH.hooks:
         return _UNTOLD

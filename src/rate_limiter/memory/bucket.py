@@ -256,8 +256,7 @@ class LocalBucket(Bucket):
         self, waiter: Waiter, tokens: Tokens, timeout: Number | None
     ) -> tuple[int, Prices, Answer]:
         """Take tokens that are there now, or stand in line for them, or refuse."""
-        longest = None if timeout is None else timeout_nanoseconds(timeout)
-        prices, now = self._prices(tokens), self._now()
+        longest, prices, now = timeout_nanoseconds(timeout), self._prices(tokens), self._now()
         drop_abandoned(now)
         answer: Answer = run(enter, waiter, prices, self._ledgers, longest, now)
         if not (answer.served or answer.waits):

@@ -131,16 +131,13 @@ def _enter_alone(
     if limit is None or limit.strict:
         return None
     full_at = ledger.full_at
-    units = price * limit.unit if type(price) is int else units_of(price, limit)
-    due = ledger.due(full_at, units, now)
+    due = ledger.due(full_at, units_of(price, limit), now)
     delay = due - now
     if delay <= 0 or delay > (CENTURY if longest is None else longest):
         return None
     if full_at < now * limit.scale:  # the cost is above the capacity
         return None
-    if type(price) is not int:
-        price = in_units(price, ledger)
-    place = Place(ledger, waiter, price, 1, next_order())  # by position, which is quicker
+    place = Place(ledger, waiter, in_units(price, ledger), 1, next_order())
     return _WAITS_ALONE, [
         (setattr, ledger, "fast", None),
         (setattr, ledger, "line", Line(now, place)),
@@ -235,8 +232,7 @@ def _look_alone(waiter: Waiter, ledger: Ledger, now: int) -> Result | None:
     place, full_at = line.first, ledger.full_at
     if place.waiter is not waiter:
         return None
-    price = place.price
-    units = price * limit.unit if type(price) is int else units_of(price, limit)
+    units = units_of(place.price, limit)
     due = ledger.due(full_at, units, line.left)
     if due > now:
         return None, [(setattr, waiter, "alarm", due)]
@@ -320,7 +316,7 @@ def _charges(prices: Prices, now: int) -> list[Write] | None:
 
 
 def _line_beside(prices: Prices, members: Ledgers) -> bool:
-    """Tell whether somebody waits, or a pause is on, where nothing is taken but a snapshot is."""
+    """Tell whether a member that nothing is taken from has waiters or a pause."""
     return len(members) > len(prices) and any(member.fast is None for member in members)
 
 

@@ -12,7 +12,6 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import partial
 from threading import Lock, get_ident
 from time import monotonic
 from typing import Any, TypeVar
@@ -56,7 +55,8 @@ class ThreadTurns:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[_Turn] = []  # copied whole; a deque may change amid it without the GIL
+        # No deque: without a global lock, other threads may change it while it is copied.
+        self._waiting: list[_Turn] = []
 
     def get(self, attempt: Callable[[], _T], patience: float, *, urgent: bool = False) -> _T:
         """Return what an attempt returns, trying again while there is a shortage.
@@ -96,7 +96,10 @@ class ThreadTurns:
     def _wait(self, turn: _Turn, first: bool, pause: float) -> None:
         """Wait until a turn may look for a connection."""
         try:
-            (partial(self._waiting.insert, 0) if first else self._waiting.append)(turn)
+            if first:
+                self._waiting.insert(0, turn)
+            else:
+                self._waiting.append(turn)
             left = turn.deadline - monotonic()
             while left > 0:
                 leads = self._leads(turn)

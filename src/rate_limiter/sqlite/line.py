@@ -48,7 +48,7 @@ class _Opened:
         return self._descriptor
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        close(self._descriptor)  # kept here, for `os` may be gone when the interpreter ends
+        close(self._descriptor)  # a default, for `os` may be gone when the interpreter ends
 
 
 class Line:
