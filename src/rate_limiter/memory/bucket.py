@@ -193,7 +193,9 @@ class LocalBucket(Bucket):
         except BaseException:
             self._leave(waiter)
             raise
-        waiter.places = ()  # they refer to it; no step reads those of a sleeper that was served
+        # The places refer to the waiter as well, so only the garbage collector would free them.
+        # No step reads those of a sleeper that was served.
+        waiter.places = ()
         return asked, after
 
     async def _wait_async(
@@ -218,7 +220,7 @@ class LocalBucket(Bucket):
             raise
         finally:
             forget_sleeper(sleeper.loop, waiter)
-        waiter.places = ()
+        waiter.places = ()  # as in `_wait`
         return asked, after
 
     def _sleep(self, waiter: Waiter, sleeper: ThreadSleeper) -> After:
